@@ -1,0 +1,208 @@
+"""The library's own event loop: one background thread where backends and the strategies' driver run.
+
+User code never runs here, so nothing that a user does can stall a stream, and no client is ever bound to a loop that
+has ended. The thread starts with the first call and is stopped and joined at exit. A fork leaves it behind: the child
+starts its own. The engine knows logs and tasks; it knows no thunk, session or provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import traceback
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing, suppress
+from contextvars import Context
+from typing import Any, TypeVar
+
+from .errors import Truncated
+from .events import Cancelled, Failed, Said
+from .log import Log
+
+R = TypeVar("R")
+
+_EXIT_PATIENCE = 5.0
+"""Seconds that leaving the interpreter waits for streams to stop."""
+
+_EAGER = 128
+"""Items that are taken from one source before the other streams get a turn; a source may never wait by itself."""
+
+
+class _Engine:
+    """One loop in one daemon thread, for one process."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._serve, name="mellea-like", daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        # Not `asyncio.run`: when the interpreter exits it would start a thread, which Python 3.12 and later refuse.
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        self.loop.run_until_complete(self._wind_down())
+        self.loop.close()
+
+    async def _wind_down(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_EXIT_PATIENCE)
+        await self.loop.shutdown_asyncgens()
+
+    def stop(self) -> None:
+        with suppress(RuntimeError):  # closed already
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(_EXIT_PATIENCE + 1)
+
+
+_engine: _Engine | None = None
+_starting = threading.Lock()
+
+
+def loop() -> asyncio.AbstractEventLoop:
+    """Return the library's event loop, starting it at its first use in this process."""
+    global _engine
+    engine = _engine
+    if engine is None:
+        with _starting:
+            engine = _engine = _engine or _Engine()
+    return engine.loop
+
+
+def _stop() -> None:
+    if _engine is not None:
+        _engine.stop()
+
+
+def _forget() -> None:
+    # The child has neither the thread nor the right to touch the parent's loop. The objects are kept, unused: closing
+    # them here would write to a pipe that both processes share.
+    global _engine, _starting
+    if _engine is not None:
+        _left_behind.append(_engine)
+    _engine, _starting = None, threading.Lock()
+
+
+_left_behind: list[_Engine] = []
+
+atexit.register(_stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+class Run:
+    """One generation at work: a task on the library's loop that fills a log from a source, and can be stopped.
+
+    Neither the run nor its task knows the thunk, so that a thunk nobody holds any more can be noticed.
+    """
+
+    __slots__ = ("_loop", "_on_end", "_stopped", "_task", "log")
+
+    def __init__(
+        self, log: Log, source: AsyncGenerator[Said, None], *, on_end: Callable[[Run], object] | None = None
+    ) -> None:
+        self.log = log
+        self._on_end = on_end
+        self._stopped = False
+        self._task: asyncio.Task[None] | None = None
+        self._loop = loop()
+        try:
+            self._loop.call_soon_threadsafe(self._begin, source, context=Context())
+        except RuntimeError:  # the loop is closed: the interpreter is leaving
+            log.append(Cancelled())
+
+    def _begin(self, source: AsyncGenerator[Said, None]) -> None:
+        self.log.written_on(self._loop)
+        self._task = self._loop.create_task(_fill(self.log, source))
+        # A task that is cancelled before its first step runs none of its own code, so its end is recorded out here.
+        self._task.add_done_callback(self._ended)
+        if self._stopped:
+            self._task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self.log.append(Cancelled())
+        if self._on_end is not None:
+            self._on_end(self)
+
+    def stop(self) -> None:
+        """Ask for the generation to be stopped; from any thread, any number of times, finalizers included."""
+        if self.log.end is None and not self._stopped and not self.log.inherited():
+            with suppress(RuntimeError):  # the loop is closed: the interpreter is leaving, nothing runs any more
+                self._loop.call_soon_threadsafe(self._stop_task)
+
+    def _stop_task(self) -> None:
+        if self.log.end is None and not self._stopped:
+            self._stopped = True
+            if self._task is not None:
+                self._task.cancel()
+
+    async def stopped(self) -> None:
+        """Stop the generation and wait until it has stopped at its source."""
+        self.stop()
+        while self.log.end is None:
+            await self.log.grown(len(self.log))
+
+
+async def _fill(log: Log, source: AsyncGenerator[Said, None]) -> None:
+    """Drain `source` into `log`: opened, drained and closed by this one task."""
+    try:
+        async with aclosing(source):
+            # The source is drained to its own end, after its terminal event too, or a connection is lost to its pool.
+            count = 0
+            async for said in source:
+                log.append(said)
+                count += 1
+                if not count % _EAGER:
+                    await asyncio.sleep(0)
+        error: BaseException = Truncated("The stream ended without a finish reason; the text that came is kept.")
+    except asyncio.CancelledError:
+        raise
+    except BaseException as raised:
+        # Line numbers stay; the frames' variables would keep the request, and the log itself, alive in a circle.
+        traceback.clear_frames(raised.__traceback__)
+        error = raised
+    log.append(Failed(error=error))  # not recorded where the source has ended the log itself
+
+
+async def in_worker(work: Callable[[], R], *, context: Context) -> R:
+    """Run synchronous user code in a daemon thread of its own, with the caller's context, and await its result.
+
+    Not an executor: its threads are joined when the interpreter leaves, so one that hangs would hang the exit.
+    """
+    home = asyncio.get_running_loop()
+    outcome: asyncio.Future[R] = home.create_future()
+
+    def settle(result: R | None, error: BaseException | None) -> None:
+        if outcome.cancelled():
+            return
+        if error is None:
+            outcome.set_result(result)  # type: ignore[arg-type]  # without an error there is a result
+        else:
+            outcome.set_exception(error)
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = context.run(work)
+        except BaseException as raised:  # carried to whoever awaits it
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed: the interpreter is leaving
+            home.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="mellea-like worker", daemon=True).start()
+    return await outcome
+
+
+async def on_engine(work: Coroutine[Any, Any, R]) -> R:
+    """Run `work` on the library's loop and await it from any other."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop()))
+
+
+def block_on_engine(work: Coroutine[Any, Any, R]) -> R:
+    """Run `work` on the library's loop, blocking this thread until it is done."""
+    return asyncio.run_coroutine_threadsafe(work, loop()).result()

@@ -1,0 +1,200 @@
+"""What a computation says, in order: the events of a generation. Pure data.
+
+A backend yields text as plain `str` and everything else as an event; the log stamps each with its place (`seq`), its
+time (`seconds` since the start) and its `attempt`. Readers of `thunk.events()` get text as `Delta`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, TypeAlias, cast
+
+from .content import ToolCall
+from .errors import MelleaError
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens that a generation took; `cached_tokens` of the input were reused by the backend, where it says so.
+
+    `estimated` marks a count that the library made itself, because the generation ended before the backend gave one.
+    `a + b` adds two generations up.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int | None = None
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        cached = (self.cached_tokens, other.cached_tokens)
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=None if cached == (None, None) else sum(c or 0 for c in cached),
+            estimated=self.estimated or other.estimated,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that a generation said: its number `seq` from 0, `seconds` since the start, `attempt` from 1."""
+
+    type: ClassVar[str] = "event"
+
+    seq: int = field(default=-1, compare=True)
+    seconds: float = 0.0
+    attempt: int = 1
+
+    def stamped(self, seq: int, seconds: float, attempt: int) -> Event:
+        """Return the same event with its place in a log."""
+        # `dataclasses.replace` costs 2 us and calls `__init__`; a log stamps every event it holds.
+        twin = object.__new__(type(self))
+        for name in _field_names(type(self)):
+            object.__setattr__(twin, name, getattr(self, name))
+        object.__setattr__(twin, "seq", seq)
+        object.__setattr__(twin, "seconds", seconds)
+        object.__setattr__(twin, "attempt", attempt)
+        return twin
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the event as plain data, `type` first: what encoders and recordings write."""
+        return {"type": self.type} | {name: getattr(self, name) for name in _field_names(type(self))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """The generation was handed to its backend."""
+
+    type: ClassVar[str] = "started"
+
+    model: str = ""
+    provider: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta(Event):
+    """New text of the answer, exactly as the backend cut it."""
+
+    type: ClassVar[str] = "delta"
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thinking(Event):
+    """New text of the model's reasoning, which is not part of the answer."""
+
+    type: ClassVar[str] = "thinking"
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallEvent(Event):
+    """A piece of a tool call, or, with `complete`, the whole of it.
+
+    Pieces of one call share its `index`; `arguments` is JSON text: a fragment in a piece, everything when complete.
+    """
+
+    type: ClassVar[str] = "tool_call"
+
+    index: int = 0
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    complete: bool = False
+
+    def as_tool_call(self) -> ToolCall:
+        """Return a complete event as the call that it is."""
+        return ToolCall(name=self.name or "", arguments=self.arguments, id=self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked(Event):
+    """A requirement was judged; `passed` is None where the verdict is still open."""
+
+    type: ClassVar[str] = "checked"
+
+    requirement: str
+    passed: bool | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried(Event):
+    """The attempt `void` was given up for `reason`; its text is not part of the answer."""
+
+    type: ClassVar[str] = "retried"
+
+    reason: str
+    void: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Custom(Event):
+    """Something that only its sender and its reader understand."""
+
+    type: ClassVar[str] = "custom"
+
+    name: str = ""
+    payload: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished(Event):
+    """The generation ended by itself.
+
+    `raw` is the provider's reply, where it was asked for; `parsed` is the answer as the type that was asked for.
+    """
+
+    type: ClassVar[str] = "finished"
+
+    finish_reason: FinishReason = "stop"
+    usage: Usage | None = None
+    model: str | None = None
+    raw: Any = None
+    parsed: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Event):
+    """The generation ended in `error`; everything that came before it counts."""
+
+    type: ClassVar[str] = "failed"
+
+    error: BaseException = field(default_factory=MelleaError, compare=False)
+    usage: Usage | None = None
+    finish_reason: FinishReason = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled(Event):
+    """The generation was stopped from outside."""
+
+    type: ClassVar[str] = "cancelled"
+
+    usage: Usage | None = None
+    finish_reason: FinishReason = "cancelled"
+
+
+Terminal: TypeAlias = Finished | Failed | Cancelled
+"""Exactly one of these ends every log."""
+
+Said: TypeAlias = str | Event
+"""What a backend yields: a `str` is new text, anything else is an event."""
+
+_names: dict[type[Event], tuple[str, ...]] = {}
+
+
+def _field_names(kind: type[Event]) -> tuple[str, ...]:
+    if kind not in _names:
+        _names[kind] = tuple(f.name for f in fields(cast("Any", kind)))
+    return _names[kind]

@@ -1,0 +1,335 @@
+"""The record of one computation: what it said, in order, kept once and read by many.
+
+One writer, on the library's event loop, appends; any number of readers, on any loop or thread, hold positions in it.
+There is no lock, because a finalizer or a fork may strike while one is held: the writer appends, then wakes; a reader
+registers, then looks again. The log knows nothing of thunks, tasks or backends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from .errors import GenerationCancelled, UnsupportedEventLoop, WrongProcess
+from .events import Cancelled, Delta, Event, Failed, Finished, Said, Terminal, Thinking, Usage
+
+R = TypeVar("R")
+
+_TEXT, _THOUGHT, _OTHER = 0, 1, 2
+
+
+def _tag(kind: int, attempt: int) -> int:
+    return attempt << 2 | kind
+
+
+class _Growing:
+    """The record while it is written: one string or event per entry, in columns."""
+
+    __slots__ = ("items", "tags", "times")
+
+    def __init__(self) -> None:
+        self.items: list[Said] = []
+        self.times = array("f")
+        # Written last, so its length says how many entries are whole.
+        self.tags = array("H")
+
+    def add(self, item: Said, seconds: float, tag: int) -> None:
+        self.items.append(item)
+        self.times.append(seconds)
+        self.tags.append(tag)
+
+    def item(self, i: int) -> Said:
+        return self.items[i]
+
+
+class _Sealed:
+    """The record once it is complete: one string with the points where it was cut, and the few other events."""
+
+    __slots__ = ("cuts", "events", "tags", "tape", "times")
+
+    def __init__(self, growing: _Growing) -> None:
+        self.tags, self.times = growing.tags, growing.times
+        self.events: dict[int, Event] = {}
+        self.cuts = array("I")
+        at, pieces = 0, []
+        for i, item in enumerate(growing.items):
+            self.cuts.append(at)
+            if isinstance(item, str):
+                pieces.append(item)
+                at += len(item)
+            else:
+                self.events[i] = item
+        self.cuts.append(at)
+        self.tape = "".join(pieces)
+
+    def item(self, i: int) -> Said:
+        event = self.events.get(i)
+        return self.tape[self.cuts[i] : self.cuts[i + 1]] if event is None else event
+
+
+class Log:
+    """An append-only record of `Said`, with one end; see the module's docstring for who may do what.
+
+    `accepted` is the attempt whose text plain readers see; None holds all text back until a verdict sets it.
+    """
+
+    __slots__ = ("_begun", "_hushed", "_loop", "_pid", "_record", "_text", "_waiters", "accepted", "end")
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.accepted: int | None = None if held else 1
+        self.end: Terminal | None = None
+        self._record: _Growing | _Sealed = _Growing()
+        self._text: str | None = None
+        self._begun = time.monotonic()
+        self._pid = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hushed = False
+        self._waiters: dict[asyncio.Future[None] | threading.Lock, asyncio.AbstractEventLoop | None] = {}
+
+    # --- writing, on the library's loop -----------------------------------------------------------------------------
+
+    def append(self, said: Said) -> None:
+        """Record what was said, and wake the readers. What is said after the end is not recorded."""
+        if self.end is not None or said == "":
+            return
+        seconds = time.monotonic() - self._begun
+        growing = self._record
+        assert isinstance(growing, _Growing)
+        if isinstance(said, str):
+            growing.add(said, seconds, _tag(_TEXT, 1))
+        elif isinstance(said, Delta | Thinking):
+            growing.add(said.text, seconds, _tag(_TEXT if isinstance(said, Delta) else _THOUGHT, said.attempt))
+        elif isinstance(said, Finished | Failed | Cancelled):
+            self._finish(growing, said, seconds)
+        else:
+            growing.add(said, seconds, _tag(_OTHER, said.attempt))
+        if self._waiters and not self._hushed:
+            self._wake()
+
+    def _finish(self, growing: _Growing, end: Terminal, seconds: float) -> None:
+        if self.accepted is None:
+            self.accepted = max((tag >> 2 for tag in growing.tags), default=1)
+        if end.usage is None and not isinstance(end, Finished):
+            count = sum(tag & 3 != _OTHER for tag in growing.tags)
+            end = replace(end, usage=Usage(output_tokens=count, estimated=True))
+        growing.add(end, seconds, _tag(_OTHER, end.attempt))
+        # Readers that hold the growing record for one more step find the same entries in it.
+        self._record = _Sealed(growing)
+        self._text = self.text()
+        # Last, because whoever sees it relies on everything before it.
+        self.end = end
+        self._hushed = False
+
+    def _wake(self) -> None:
+        # The first event of a quiet stream wakes at once; inside a burst, one wake-up per turn of the writer's loop.
+        self._hushed = self.end is None and self._loop is not None
+        if self._hushed and self._loop is not None:
+            self._loop.call_soon(self._unhush)
+        while self._waiters:
+            try:
+                waiter, loop = self._waiters.popitem()
+            except KeyError:  # a reader on another thread took its registration back
+                break
+            if isinstance(waiter, asyncio.Future):
+                self._wake_task(waiter, loop)
+            else:
+                waiter.release()
+
+    def _unhush(self) -> None:
+        self._hushed = False
+        if self._waiters:
+            self._wake()
+
+    def _wake_task(self, waiter: asyncio.Future[None], loop: asyncio.AbstractEventLoop | None) -> None:
+        if loop is self._loop:
+            _resolve(waiter)
+        elif loop is not None:
+            try:
+                loop.call_soon_threadsafe(_resolve, waiter)
+            except RuntimeError:  # the reader's loop is closed: there is nobody to wake
+                pass
+
+    def written_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Say which loop writes; called on it before the first `append`."""
+        self._loop = loop
+
+    # --- reading, anywhere ------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._record.tags)
+
+    def event(self, i: int) -> Event:
+        """Build entry `i` as the event that it is."""
+        record = self._record
+        item, seconds, tag = record.item(i), record.times[i], record.tags[i]
+        if not isinstance(item, str):
+            return item.stamped(i, seconds, tag >> 2)
+        kind = Delta if tag & 3 == _TEXT else Thinking
+        return kind(text=item, seq=i, seconds=seconds, attempt=tag >> 2)
+
+    def next_text(self, position: int) -> tuple[str | None, int]:
+        """Return the first visible delta from `position` on, None where there is none yet, and the position after."""
+        if self.accepted is None:
+            return None, position
+        record, wanted = self._record, _tag(_TEXT, self.accepted)
+        tags = record.tags
+        for i in range(position, len(tags)):
+            if tags[i] == wanted:
+                return record.item(i), i + 1  # type: ignore[return-value]  # a text tag stands on a string
+        return None, len(tags)
+
+    def text_from(self, position: int) -> tuple[str, int]:
+        """Join the visible text from `position` on; return it with the position after."""
+        pieces = []
+        while (found := self.next_text(position))[0] is not None:
+            pieces.append(found[0])
+            position = found[1]
+        return "".join(pieces), found[1]
+
+    def text(self, *, kind: int = _TEXT) -> str:
+        """Join the visible text so far."""
+        if self._text is not None and kind == _TEXT:
+            return self._text
+        record, wanted = self._record, _tag(kind, self.accepted or 0)
+        if isinstance(record, _Sealed) and all(tag == wanted or tag & 3 == _OTHER for tag in record.tags):
+            return record.tape
+        return "".join(str(record.item(i)) for i, tag in enumerate(record.tags) if tag == wanted)
+
+    def thinking(self) -> str:
+        """Join the reasoning text so far."""
+        return self.text(kind=_THOUGHT)
+
+    def first_text_at(self) -> float | None:
+        """Return the seconds from the start to the first text or thought, None before it."""
+        record = self._record
+        return next((record.times[i] for i, tag in enumerate(record.tags) if tag & 3 != _OTHER), None)
+
+    def others(self) -> list[Event]:
+        """List the events that are neither text nor thought."""
+        return [self.event(i) for i, tag in enumerate(self._record.tags) if tag & 3 == _OTHER]
+
+    def reader_error(self) -> BaseException | None:
+        """Return what ended the log as an error, None where it has not ended or ended well."""
+        if isinstance(self.end, Failed):
+            return self.end.error
+        if isinstance(self.end, Cancelled):
+            return GenerationCancelled("The generation was cancelled.", partial_text=self.text())
+        return None
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+
+    async def grown(self, seen: int) -> None:
+        """Wait until the log is longer than `seen` entries, or has ended.
+
+        Raises:
+            UnsupportedEventLoop: the event loop is not asyncio's.
+            WrongProcess: the log was being written when this process was forked off.
+        """
+        if _thread.blocking:
+            self.wait_grown(seen)
+            return
+        loop = running_loop()
+        self._refuse_fork()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters[waiter] = loop
+        try:
+            if len(self) == seen and self.end is None:
+                await waiter
+        finally:
+            self._waiters.pop(waiter, None)
+
+    def wait_grown(self, seen: int, timeout: float | None = None) -> bool:
+        """Wait as `grown` does, blocking this thread; False when `timeout` seconds passed first."""
+        if self._loop is not None and self._loop is asyncio._get_running_loop():
+            raise UnsupportedEventLoop(
+                "A blocking call was made on the library's own event loop, which it would stop for good. "
+                "Use the asynchronous verb there."
+            )
+        self._refuse_fork()
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters[waiter] = None
+        try:
+            if len(self) != seen or self.end is not None:
+                return True
+            return waiter.acquire(timeout=-1 if timeout is None else max(timeout, 0))
+        finally:
+            self._waiters.pop(waiter, None)
+
+    def inherited(self) -> bool:
+        """Whether another process was writing this log when this one was forked off it."""
+        return self.end is None and self._pid != os.getpid()
+
+    def _refuse_fork(self) -> None:
+        if self.inherited():
+            raise WrongProcess(
+                f"This generation runs in process {self._pid}; this is process {os.getpid()}, forked off while it ran. "
+                "Read it there, or make the call again here."
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.end is None:
+            raise UnsupportedEventLoop("a running log cannot be pickled")  # the thunk says it better
+        return (_restored, (self._record, self.end, self.accepted))
+
+
+def _restored(record: _Sealed, end: Terminal, accepted: int) -> Log:
+    log = Log()
+    log._record, log.accepted = record, accepted
+    log._text, log.end = log.text(), end
+    return log
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class _Thread(threading.local):
+    blocking = False
+
+
+_thread = _Thread()
+
+
+def drive(verb: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine that waits for nothing but logs to its end in this thread, blocking where it would wait.
+
+    This is how a synchronous verb is its asynchronous twin: same code, same errors, and a KeyboardInterrupt arrives
+    inside it, where a cancellation would. It needs no event loop, so it works inside a running one (a notebook) too.
+    """
+    before, _thread.blocking = _thread.blocking, True
+    try:
+        verb.send(None)
+    except StopIteration as done:
+        result: R = done.value
+        return result
+    finally:
+        _thread.blocking = before
+    verb.close()
+    raise UnsupportedEventLoop(f"{verb!r} waits for something that is not a log, so it cannot be driven by blocking.")
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running asyncio loop.
+
+    Raises:
+        UnsupportedEventLoop: there is none, with trio named where trio is what runs.
+    """
+    loop = asyncio._get_running_loop()
+    if loop is not None:
+        return loop
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        raise UnsupportedEventLoop(
+            "This library's asynchronous verbs need asyncio; trio is running here. Use the synchronous ones in a "
+            "thread: `await trio.to_thread.run_sync(m.instruct, '…')`."
+        )
+    raise UnsupportedEventLoop("No asyncio event loop is running here; use the synchronous verb, without `await`.")

@@ -1,0 +1,124 @@
+"""Readers of a log: plain iterator classes that hold a position, so that dropping one takes effect at once.
+
+Each works with `for` and with `async for`, live or replaying, on any loop and any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, Self, TypeVar
+
+from .errors import fresh_copy
+from .events import Event
+from .log import Log, running_loop
+
+Item = TypeVar("Item")
+
+_EAGER = 128
+"""Items that a reader takes without waiting before it gives its event loop a turn."""
+
+
+class Reader(ABC, Generic[Item]):
+    """An iterator over a log from its start; `delivered` is called when it reaches the end.
+
+    `delivered` is a method of the thunk, and through it a reader keeps its thunk: a generation runs as long as
+    somebody can still read it.
+    """
+
+    __slots__ = ("_delivered", "_eager", "_log", "_position")
+
+    def __init__(self, log: Log, delivered: Callable[[], None]) -> None:
+        self._log = log
+        self._delivered = delivered
+        self._position = 0
+        self._eager = 0
+
+    @abstractmethod
+    def _take(self) -> Item | None:
+        """Take the next item, None where there is none yet."""
+
+    def _error(self) -> BaseException | None:
+        """Return what this reader raises at the end, None to stop quietly."""
+        return self._log.reader_error()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __iter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        log = self._log
+        try:
+            self._eager += 1
+            if self._eager > _EAGER:
+                await give_turn()
+                self._eager = 0
+            while True:
+                # In this order: whoever sees the end sees everything that was said before it.
+                end, seen = log.end, len(log)
+                if (item := self._take()) is not None:
+                    return item
+                if end is not None:
+                    break
+                await log.grown(seen)
+                self._eager = 0
+            self._delivered()
+            error = self._error()
+        finally:
+            del self  # a kept traceback keeps this frame, and the frame would keep the thunk
+        if error is not None:
+            raise fresh_copy(error)
+        raise StopAsyncIteration
+
+    def __next__(self) -> Item:
+        log = self._log
+        try:
+            while True:
+                end, seen = log.end, len(log)
+                if (item := self._take()) is not None:
+                    return item
+                if end is not None:
+                    break
+                log.wait_grown(seen)
+            self._delivered()
+            error = self._error()
+        finally:
+            del self
+        if error is not None:
+            raise fresh_copy(error)
+        raise StopIteration
+
+
+class TextReader(Reader[str]):
+    """New text only, cut exactly as the backend cut it; raises at the end what the generation failed with."""
+
+    __slots__ = ()
+
+    def _take(self) -> str | None:
+        text, self._position = self._log.next_text(self._position)
+        return text
+
+
+class EventReader(Reader[Event]):
+    """Every event; a failed generation ends with `Failed` and raises nothing."""
+
+    __slots__ = ()
+
+    def _take(self) -> Event | None:
+        if self._position == len(self._log):
+            return None
+        event = self._log.event(self._position)
+        self._position += 1
+        return event
+
+    def _error(self) -> None:
+        return None
+
+
+async def give_turn() -> None:
+    """Let the event loop run others: a reader that always finds more must not keep it for itself."""
+    running_loop()
+    await asyncio.sleep(0)

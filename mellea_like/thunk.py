@@ -1,0 +1,443 @@
+"""The thunk: a value that a model is still computing, or has computed.
+
+A thunk is a set of views on one log. Readers are plain iterator classes that hold a position in the log, so any number
+of them read live or replay, and dropping one takes effect at once. When neither a thunk nor a reader of it can be
+reached any more, its generation is stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, cast
+
+from typing_extensions import TypeVar
+
+from .content import ToolCall
+from .engine import Run
+from .errors import AlreadyComputed, AlreadyPolled, NotComputed, ResultTimeout, fresh_copy
+from .events import Cancelled, Failed, Finished, FinishReason, Said, Started, ToolCallEvent, Usage
+from .log import Log
+from .readers import EventReader, TextReader, give_turn
+
+T = TypeVar("T", default=str)
+State: TypeAlias = Literal["running", "finished", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationMetadata:
+    """What is known about a generation besides its text; times are in seconds since the call.
+
+    `ttft` is the time to the first text or thought; `raw` is the provider's reply, where `ModelOption.KEEP_RAW` asked
+    for it.
+    """
+
+    model: str = ""
+    provider: str = ""
+    usage: Usage | None = None
+    finish_reason: FinishReason | None = None
+    ttft: float | None = None
+    seconds: float | None = None
+    raw: Any = None
+
+
+class ModelOutputThunk(Generic[T]):
+    """A future-like value whose text grows while a backend fills it; `T` is the type of `parsed`.
+
+    ```python
+    import asyncio
+    from mellea_like import start_session
+
+    async def main():
+        with start_session("fake", answers="Hello, world!") as m:
+            thunk = await m.ainstruct("Say hello", await_result=False)
+            async for delta in thunk:            # only the new text; any number of readers
+                print(delta, end="", flush=True)
+            print((await thunk).value)           # the computed thunk
+
+    asyncio.run(main())
+    ```
+
+    Every reader gets the whole sequence, live or replayed, and after a failure the text that came and then the error.
+    A thunk may be read on any event loop and any thread. Session verbs make thunks; see `MelleaSession.ainstruct`.
+    """
+
+    __slots__ = ("__weakref__", "_delivered", "_log", "_polled", "_polling", "_position", "_run", "_so_far")
+
+    def __init__(self, log: Log, run: Run | None = None) -> None:
+        self._log = log
+        self._run = run
+        # What `astream` has delivered: up to which position, and as which text.
+        self._position = 0
+        self._so_far = ""
+        self._polled = self._polling = False
+        self._delivered = False
+
+    @classmethod
+    def start(
+        cls,
+        source: AsyncGenerator[Said, None],
+        *,
+        held: bool = False,
+        on_end: Callable[[Run], object] | None = None,
+    ) -> Self:
+        """Start a generation from `source`, at once, on the library's own event loop.
+
+        Args:
+            source: Yields `str` for new text, events for the rest, `Finished` last.
+            held: Keep text from plain readers until an attempt is accepted.
+            on_end: Called with the run, on the library's loop, when it has ended; must not block.
+        """
+        log = Log(held=held)
+        return cls(log, Run(log, source, on_end=on_end))
+
+    @property
+    def run(self) -> Run | None:
+        """The work behind the thunk, None where there is none (any more)."""
+        return self._run
+
+    # --- what it is now ---------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """`"running"`, `"finished"`, `"failed"` or `"cancelled"`."""
+        match self._log.end:
+            case None:
+                return "running"
+            case Finished():
+                return "finished"
+            case Failed():
+                return "failed"
+            case Cancelled():
+                return "cancelled"
+
+    def done(self) -> bool:
+        """Whether the backend has ended, in whatever way; from then on nothing waits."""
+        return self._log.end is not None
+
+    def is_computed(self) -> bool:
+        """Whether the end has been delivered to you: by `astream()` once you have polled, else by any reading.
+
+        So `while not thunk.is_computed(): text = await thunk.astream()` sees the whole text, whatever the timing.
+        """
+        return self._delivered
+
+    @property
+    def value(self) -> str | None:
+        """The whole text, None unless the generation has finished."""
+        return self._log.text() if isinstance(self._log.end, Finished) else None
+
+    @property
+    def parsed(self) -> T | None:
+        """The answer as `T`, None unless the generation has finished."""
+        end = self._log.end
+        if not isinstance(end, Finished):
+            return None
+        return cast("T", self._log.text() if end.parsed is None else end.parsed)
+
+    @property
+    def partial_text(self) -> str:
+        """The text that has come so far, however the generation went on."""
+        return self._log.text()
+
+    @property
+    def thinking(self) -> str:
+        """The reasoning text that has come so far; empty for models that show none."""
+        return self._log.thinking()
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls that are complete so far."""
+        return tuple(
+            e.as_tool_call()
+            for e in self._log.others()
+            if isinstance(e, ToolCallEvent) and e.complete and e.attempt == self._log.accepted
+        )
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the generation failed with; None while it runs, and where it finished or was cancelled."""
+        return self._log.end.error if isinstance(self._log.end, Failed) else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens used; None while it runs and where the backend does not say."""
+        return self._log.end.usage if self._log.end is not None else None
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why it ended, None while it runs."""
+        return self._log.end.finish_reason if self._log.end is not None else None
+
+    @property
+    def generation(self) -> GenerationMetadata:
+        """Model, provider, usage, finish reason and times, as far as they are known now."""
+        end = self._log.end
+        others = self._log.others()
+        started = next((e for e in others if isinstance(e, Started)), Started())
+        finished = end if isinstance(end, Finished) else Finished()
+        return GenerationMetadata(
+            model=finished.model or started.model,
+            provider=started.provider,
+            usage=self.usage,
+            finish_reason=self.finish_reason,
+            ttft=self._log.first_text_at(),
+            seconds=None if end is None else others[-1].seconds,
+            raw=finished.raw,
+        )
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def astream(self) -> str:
+        """Wait for more text than the previous call returned, and return all of it so far.
+
+        The end is delivered by the call that returns the last text or by the one after it; then `is_computed()` is
+        true, and further calls return the whole text. Cancelling a call loses nothing: the next one has it.
+
+        Raises:
+            AlreadyPolled: another task is in this method now; one poller per thunk, any number of iterators.
+            MelleaError: what the generation failed with, after the text that came has been returned.
+        """
+        if self._polling:
+            raise AlreadyPolled(
+                "Another task is polling this thunk with `astream()`. Iterate instead, in as many tasks as you like: "
+                "`async for delta in thunk`."
+            )
+        self._delivered = self._delivered and self._polled
+        self._polled = self._polling = True
+        try:
+            if len(self._log) > self._position:
+                await give_turn()
+            while True:
+                # In this order: whoever sees the end sees everything that was said before it.
+                end, seen = self._log.end, len(self._log)
+                fresh, position = self._log.text_from(self._position)
+                if fresh or end is not None:
+                    break
+                await self._log.grown(seen)
+            error = self._log.reader_error() if end is not None else None
+            self._delivered = end is not None and (error is None or not fresh)
+            self._position = position
+            self._so_far = self._log.text() if end is not None else self._so_far + fresh
+            if error is None or fresh:
+                return self._so_far
+        finally:
+            self._polling = False
+            del self  # a kept traceback keeps its frames, and they would keep the thunk
+        raise fresh_copy(error)
+
+    async def avalue(self) -> str:
+        """Wait for the end and return the whole text.
+
+        Raises:
+            MelleaError: what the generation failed with.
+            GenerationCancelled: it was cancelled.
+        """
+        return (await self).value
+
+    def __await__(self) -> Generator[Any, Any, ComputedModelOutputThunk[T]]:
+        return self._computed().__await__()
+
+    async def _computed(self) -> ComputedModelOutputThunk[T]:
+        log = self._log
+        while log.end is None:
+            await log.grown(len(log))
+        self._mark_delivered()
+        del self
+        return _outcome(log)
+
+    async def ended(self) -> None:
+        """Wait for the end, in whatever way it comes, without counting as a reading: what the library itself uses."""
+        while self._log.end is None:
+            await self._log.grown(len(self._log))
+
+    def result(self, timeout: float | None = None) -> ComputedModelOutputThunk[T]:
+        """Wait for the end, blocking this thread, and return the computed thunk; for synchronous code.
+
+        Args:
+            timeout: Seconds to wait; None waits for the end.
+
+        Raises:
+            ResultTimeout: the generation still runs after `timeout` seconds; it goes on.
+            MelleaError: what the generation failed with.
+        """
+        log = self._log
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while log.end is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if not log.wait_grown(len(log), left) and log.end is None:
+                raise ResultTimeout(
+                    f"The generation still runs after {timeout} s, with {len(log.text())} characters so far. "
+                    "It goes on: wait again, or stop it with `thunk.close()`."
+                )
+        self._mark_delivered()
+        del self
+        return _outcome(log)
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return TextReader(self._log, self._mark_delivered)
+
+    def __iter__(self) -> Iterator[str]:
+        return TextReader(self._log, self._mark_delivered)
+
+    def events(self) -> EventReader:
+        """Iterate, with `for` or `async for`, over every event from the start: text as `Delta`, the end included.
+
+        Nothing is raised for a failed generation: `Failed`, with its error, is its last event.
+        """
+        return EventReader(self._log, self._mark_delivered)
+
+    def _mark_delivered(self) -> None:
+        # Once somebody has polled, only polling delivers: an iteration elsewhere must not cut the poller's text short.
+        if not self._polled:
+            self._delivered = True
+
+    # --- stopping ---------------------------------------------------------------------------------------------------
+
+    def cancel(self) -> _Stopping:
+        """Stop the generation at its source; what came stays readable. Nothing happens where it has ended.
+
+        The request is made at once; `await thunk.cancel()` also waits until the backend has stopped. Other readers
+        get the text, then `GenerationCancelled`.
+        """
+        if self._run is not None:
+            self._run.stop()
+        return _Stopping(self._run)
+
+    async def aclose(self) -> None:
+        """Cancel, and wait until it has stopped; what `async with thunk:` does at its end."""
+        await self.cancel()
+
+    def close(self) -> None:
+        """Cancel, and wait until it has stopped, blocking; what `with thunk:` does at its end."""
+        self.cancel()
+        while self._log.end is None:
+            self._log.wait_grown(len(self._log))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Readers hold their thunk, so nobody can read it any more. This may run anywhere, inside a held lock too:
+        # it only schedules.
+        run = getattr(self, "_run", None)
+        if run is not None and run.log.end is None:
+            run.stop()
+
+    # --- as an object -----------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        if self._log.end is None:
+            raise NotComputed(
+                f"This thunk is still being computed ({len(self._log.text())} characters so far), so it has no text "
+                "yet. Write `await thunk` (or `thunk.result()` in synchronous code) first; `thunk.partial_text` is "
+                "what has come."
+            )
+        return _outcome(self._log).value
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def __repr__(self) -> str:
+        text = self._log.text()
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+        error = f", {type(self.error).__name__}" if self.error is not None else ""
+        return f"<{type(self).__name__} {self.state}{error}: {shown!r}>"
+
+    def __copy__(self) -> Self:
+        return self if self._log.end is None else type(self)(self._log)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._log.end is None:
+            raise NotComputed(
+                "This thunk is still being computed and lives in this process only. Write `await thunk` before you "
+                "pickle it."
+            )
+        return (_unpickled, (type(self), self._log, self._delivered))
+
+
+class ComputedModelOutputThunk(ModelOutputThunk[T]):
+    """A thunk whose text is there: what `await thunk` and the awaiting verbs give. It can be read, not streamed.
+
+    Iterating replays the deltas exactly as they came.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, log: Log, run: Run | None = None) -> None:
+        if log.end is None:
+            raise NotComputed("A computed thunk can only be made of one that has ended. Write `await thunk` instead.")
+        super().__init__(log)
+        self._delivered = True
+
+    @classmethod
+    def of(cls, text: str) -> ComputedModelOutputThunk[str]:
+        """Build a computed thunk of a text that no model computed: for tests, and for contexts read from a file."""
+        log = Log()
+        log.append(text)
+        log.append(Finished())
+        return cast("ComputedModelOutputThunk[str]", cls(log))
+
+    @property
+    def value(self) -> str:
+        """The whole text."""
+        return self._log.text()
+
+    @property
+    def parsed(self) -> T:
+        """The answer as `T`."""
+        return cast("T", super().parsed)
+
+    async def astream(self) -> NoReturn:
+        """Raise: there is nothing to wait for.
+
+        Raises:
+            AlreadyComputed: always.
+        """
+        raise AlreadyComputed(
+            "This thunk is already computed and cannot be streamed. Its text is in `.value`, and iterating replays it; "
+            "to stream, ask for `await_result=False`."
+        )
+
+
+class _Stopping:
+    """The awaitable half of `cancel()`: waiting is optional, stopping is not."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Run | None) -> None:
+        self._run = run
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> None:
+        if self._run is not None:
+            await self._run.stopped()
+
+
+def _outcome(log: Log) -> ComputedModelOutputThunk[Any]:
+    """Return the computed thunk of a log that has ended, or raise what it failed with."""
+    if (error := log.reader_error()) is not None:
+        raise fresh_copy(error)
+    return ComputedModelOutputThunk(log)
+
+
+def _unpickled(kind: type[ModelOutputThunk[Any]], log: Log, delivered: bool) -> ModelOutputThunk[Any]:
+    thunk = kind(log)
+    thunk._delivered = delivered
+    return thunk
