@@ -62,7 +62,8 @@ class ImageBlock:
 
     def __repr__(self) -> str:
         # Base64 of a photograph would bury the line that it is printed on.
-        return f"ImageBlock({self.url or f'{self.media_type}, {len(self.value) * 3 // 4} bytes'})"
+        size = len(self.value) * 3 // 4 - self.value[-2:].count("=")
+        return f"ImageBlock({self.url or f'{self.media_type}, {size} bytes'})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

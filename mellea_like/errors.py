@@ -213,5 +213,6 @@ def fresh_copy(error: E) -> E:
 
 def _rebuilt(kind: type[MelleaError], args: tuple[Any, ...], facts: Mapping[str, Any]) -> MelleaError:
     error = kind.__new__(kind, *args)
+    error.args = args  # an OSError among the bases sets them in `__init__` only
     error.__dict__.update(facts)
     return error

@@ -46,7 +46,8 @@ class Format(Generic[T]):
 
 def format_of(kind: type[T]) -> Format[T]:
     """Return the format of a type, built once."""
-    return cast("Format[T]", _built(kind))
+    hashable: Any = kind  # a type is hashable, which its type does not say
+    return cast("Format[T]", _built(hashable))
 
 
 @lru_cache(maxsize=128)

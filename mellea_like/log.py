@@ -220,7 +220,8 @@ class Log:
         if isinstance(self.end, Failed):
             return self.end.error
         if isinstance(self.end, Cancelled):
-            return GenerationCancelled("The generation was cancelled.", partial_text=self.text())
+            text = self.text()
+            return GenerationCancelled(f"The generation was cancelled after {len(text)} characters.", partial_text=text)
         return None
 
     # --- waiting ----------------------------------------------------------------------------------------------------

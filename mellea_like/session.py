@@ -92,8 +92,9 @@ class MelleaSession:
         backend.resolve(self.model_options)
         self._owns_backend = False
         self._closed = False
-        # Two threads may add to the context at once; it is read, extended and stored again.
-        self._turn = threading.Lock()
+        # Two threads may call at once, and the context is read, extended and stored again. Reentrant, because rendering
+        # runs the caller's own code, which may call this session.
+        self._turn = threading.RLock()
         self._runs: set[Run] = set()
 
     # --- verbs ------------------------------------------------------------------------------------------------------
