@@ -35,7 +35,6 @@ asyncio's own `CancelledError` is not among them and is never converted.
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -110,7 +109,13 @@ class BackendError(MelleaError):
 
 
 class BackendUnavailable(BackendError, ConnectionError):
-    """Raised when nothing answers at the backend's address, or the model cannot be fetched or loaded."""
+    """Raised when nothing answers at the backend's address, or the model cannot be fetched or loaded.
+
+    `status` is the server's status code and `retry_after` the seconds that it asks for, where it answered at all.
+    """
+
+    status: int | None = None
+    retry_after: float | None = None
 
 
 class BackendTimeout(BackendError, TimeoutError):
@@ -188,6 +193,8 @@ class GenerationCancelled(MelleaError):
 
 def unknown_name(kind: str, name: object, valid: Iterable[str], *, hint: str = "") -> UnknownName:
     """Build the error for a name that does not exist, with the valid names and the closest of them."""
+    import difflib  # 4 ms, and only to explain a mistake
+
     names = tuple(sorted(map(str, valid)))
     close = difflib.get_close_matches(str(name), names, n=1)
     guess = f" Did you mean {close[0]!r}?" if close else ""

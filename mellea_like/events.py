@@ -53,8 +53,8 @@ class Event:
     seconds: float = 0.0
     attempt: int = 1
 
-    def stamped(self, seq: int, seconds: float, attempt: int) -> Event:
-        """Return the same event with its place in a log."""
+    def stamped(self, *, seq: int, seconds: float, attempt: int) -> Event:
+        """Return the same event with its place in a log; `seconds` since the log's start."""
         # `dataclasses.replace` costs 2 us and calls `__init__`; a log stamps every event it holds.
         twin = object.__new__(type(self))
         for name in _field_names(type(self)):

@@ -170,7 +170,7 @@ class Log:
         record = self._record
         item, seconds, tag = record.item(i), record.times[i], record.tags[i]
         if not isinstance(item, str):
-            return item.stamped(i, seconds, tag >> 2)
+            return item.stamped(seq=i, seconds=seconds, attempt=tag >> 2)
         kind = Delta if tag & 3 == _TEXT else Thinking
         return kind(text=item, seq=i, seconds=seconds, attempt=tag >> 2)
 

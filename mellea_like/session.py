@@ -11,9 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypedDict, TypeVar, overload
-
-from typing_extensions import Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from .backends import Backend, backend_class
 from .component import CBlock, Instruction, Sayable

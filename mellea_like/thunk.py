@@ -11,9 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, cast
-
-from typing_extensions import TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 
 from .content import ToolCall
 from .engine import Run
@@ -22,7 +20,12 @@ from .events import Cancelled, Failed, Finished, FinishReason, Said, Started, To
 from .log import Log
 from .readers import EventReader, TextReader, give_turn
 
-T = TypeVar("T", default=str)
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    T = TypeVarWithDefault("T", default=str)
+else:  # the default is for type checkers only, and the package that offers it is slow to import
+    T = TypeVar("T")
 State: TypeAlias = Literal["running", "finished", "failed", "cancelled"]
 
 

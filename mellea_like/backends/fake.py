@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, TypeAlias
 
 from ..content import Request
@@ -79,6 +79,7 @@ class Answer:
     """
 
     steps: str | Sequence[Step]
+    _: KW_ONLY
     delay: float = 0.0
     finish_reason: FinishReason = "stop"
     truncated: bool = False
