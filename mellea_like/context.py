@@ -26,11 +26,6 @@ class Turn:
         self.before = before
         self._messages: Sequence[Message] | None = None
 
-    @property
-    def pending(self) -> bool:
-        """Whether the answer is still being computed."""
-        return self.answer is not None and not self.answer.done()
-
     def messages(self) -> Sequence[Message]:
         """Render the exchange: nothing where the answer failed, the text that came where it was cancelled."""
         if self._messages is None:

@@ -12,14 +12,15 @@ import atexit
 import os
 import threading
 import traceback
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing, suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
-from .errors import Truncated
+from .errors import Truncated, UnsupportedEventLoop
 from .events import Cancelled, Failed, Said
 from .log import Log
+from .waiting import leave, this_thread
 
 R = TypeVar("R")
 
@@ -54,6 +55,7 @@ class _Engine:
         await self.loop.shutdown_asyncgens()
 
     def stop(self) -> None:
+        leave()
         with suppress(RuntimeError):  # closed already
             self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(_EXIT_PATIENCE + 1)
@@ -84,6 +86,8 @@ def _forget() -> None:
     global _engine, _starting
     if _engine is not None:
         _left_behind.append(_engine)
+        for task in asyncio.all_tasks(_engine.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # they go on, in the parent
     _engine, _starting = None, threading.Lock()
 
 
@@ -97,55 +101,59 @@ if hasattr(os, "register_at_fork"):
 class Run:
     """One generation at work: a task on the library's loop that fills a log from a source, and can be stopped.
 
-    Neither the run nor its task knows the thunk, so that a thunk nobody holds any more can be noticed.
+    Neither the run nor its task knows the thunk, so that a thunk nobody holds any more can be noticed. While it works,
+    a run is a member of the set `among`, where one is given.
     """
 
-    __slots__ = ("_loop", "_on_end", "_stopped", "_task", "log")
+    __slots__ = ("_among", "_loop", "_stopped", "_task", "log")
 
-    def __init__(
-        self, log: Log, source: AsyncGenerator[Said, None], *, on_end: Callable[[Run], object] | None = None
-    ) -> None:
+    def __init__(self, log: Log, source: AsyncGenerator[Said, None], *, among: set[Run] | None = None) -> None:
         self.log = log
-        self._on_end = on_end
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
+        self._among = set() if among is None else among
+        self._among.add(self)
         self._loop = loop()
+        log.written_on(self._loop)
         try:
             self._loop.call_soon_threadsafe(self._begin, source, context=Context())
         except RuntimeError:  # the loop is closed: the interpreter is leaving
-            log.append(Cancelled())
+            self._among.discard(self)
+        except BaseException:  # an interrupt, which goes on; nobody will ever hold what was begun
+            self.stop()
+            raise
 
     def _begin(self, source: AsyncGenerator[Said, None]) -> None:
-        self.log.written_on(self._loop)
         self._task = self._loop.create_task(_fill(self.log, source))
         # A task that is cancelled before its first step runs none of its own code, so its end is recorded out here.
         self._task.add_done_callback(self._ended)
-        if self._stopped:
-            self._task.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
+        if task.cancelled() and not this_thread.leaving:
             self.log.append(Cancelled())
-        if self._on_end is not None:
-            self._on_end(self)
+        self._among.discard(self)
 
     def stop(self) -> None:
-        """Ask for the generation to be stopped; from any thread, any number of times, finalizers included."""
-        if self.log.end is None and not self._stopped and not self.log.inherited():
+        """Ask for the work to be stopped; from any thread, any number of times, finalizers included."""
+        if not self.log.inherited():
             with suppress(RuntimeError):  # the loop is closed: the interpreter is leaving, nothing runs any more
-                self._loop.call_soon_threadsafe(self._stop_task)
+                self._loop.call_soon_threadsafe(self.stop_task)
 
-    def _stop_task(self) -> None:
-        if self.log.end is None and not self._stopped:
+    def stop_task(self) -> asyncio.Task[None] | None:
+        """Stop the work, on the library's loop, and return its task; None where another process does it."""
+        if self.log.inherited():
+            return None
+        if not self._stopped and self._task is not None:
             self._stopped = True
-            if self._task is not None:
-                self._task.cancel()
+            self._task.cancel()
+        return self._task
 
-    async def stopped(self) -> None:
-        """Stop the generation and wait until it has stopped at its source."""
-        self.stop()
-        while self.log.end is None:
-            await self.log.grown(len(self.log))
+
+async def stop_all(runs: Iterable[Run]) -> None:
+    """Stop runs, on the library's loop, and wait until their tasks are over, whatever they still had to do."""
+    tasks = [task for run in runs if (task := run.stop_task()) is not None]
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 async def _fill(log: Log, source: AsyncGenerator[Said, None]) -> None:
@@ -203,6 +211,19 @@ async def on_engine(work: Coroutine[Any, Any, R]) -> R:
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop()))
 
 
-def block_on_engine(work: Coroutine[Any, Any, R]) -> R:
-    """Run `work` on the library's loop, blocking this thread until it is done."""
-    return asyncio.run_coroutine_threadsafe(work, loop()).result()
+def block_on_engine(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` on the library's loop, blocking this thread until it is done.
+
+    Raises:
+        UnsupportedEventLoop: this is the library's loop, which would wait for itself.
+    """
+    home = loop()
+    if home is asyncio._get_running_loop():
+        work.close()
+        raise UnsupportedEventLoop("A blocking call was made on the library's own event loop; use its `a…` twin there.")
+    try:
+        done = asyncio.run_coroutine_threadsafe(work, home)
+    except RuntimeError:  # the loop is closed: the interpreter is leaving, and with it all that there was to do
+        work.close()
+        return
+    done.result()

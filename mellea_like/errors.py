@@ -34,7 +34,6 @@ asyncio's own `CancelledError` is not among them and is never converted.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -207,13 +206,12 @@ def fresh_copy(error: E) -> E:
 
     One instance raised to many readers would grow its traceback with each of them and tie their frames together.
     """
-    try:
-        twin = copy.copy(error)
-    except Exception:
-        # A foreign class whose constructor cannot be called again; the original is better than another type.
-        return error
-    if type(twin) is not type(error):
-        return error
+    # Not the class's own constructor: it may want other arguments than `args`, or change them once more.
+    builtin: Any = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
+    twin: E = builtin.__new__(type(error), *error.args)
+    builtin.__init__(twin, *error.args)
+    twin.args = error.args
+    twin.__dict__.update(error.__dict__)
     twin.__cause__ = error
     return twin
 

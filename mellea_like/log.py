@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import threading
 import time
 from array import array
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from .errors import GenerationCancelled, UnsupportedEventLoop, WrongProcess
 from .events import Cancelled, Delta, Event, Failed, Finished, Said, Terminal, Thinking, Usage
-
-R = TypeVar("R")
+from .waiting import running_loop, this_thread
 
 _TEXT, _THOUGHT, _OTHER = 0, 1, 2
 
@@ -157,7 +154,7 @@ class Log:
                 pass
 
     def written_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Say which loop writes; called on it before the first `append`."""
+        """Say which loop writes; before the first `append`."""
         self._loop = loop
 
     # --- reading, anywhere ------------------------------------------------------------------------------------------
@@ -233,11 +230,12 @@ class Log:
             UnsupportedEventLoop: the event loop is not asyncio's.
             WrongProcess: the log was being written when this process was forked off.
         """
-        if _thread.blocking:
+        if this_thread.blocking:
             self.wait_grown(seen)
             return
         loop = running_loop()
         self._refuse_fork()
+        self._leave()
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters[waiter] = loop
         try:
@@ -254,6 +252,7 @@ class Log:
                 "Use the asynchronous verb there."
             )
         self._refuse_fork()
+        self._leave()
         waiter = threading.Lock()
         waiter.acquire()
         self._waiters[waiter] = None
@@ -265,15 +264,22 @@ class Log:
             self._waiters.pop(waiter, None)
 
     def inherited(self) -> bool:
-        """Whether another process was writing this log when this one was forked off it."""
-        return self.end is None and self._pid != os.getpid()
+        """Whether this process was forked off the one that writes this log."""
+        return self._pid != os.getpid()
 
     def _refuse_fork(self) -> None:
-        if self.inherited():
+        if self.end is None and self.inherited():
             raise WrongProcess(
                 f"This generation runs in process {self._pid}; this is process {os.getpid()}, forked off while it ran. "
                 "Read it there, or make the call again here."
             )
+
+    def _leave(self) -> None:
+        # When the interpreter leaves, nothing is written any more. Whoever reads on the main thread (at exit, too) gets
+        # an end. Other threads are daemons by then: they wait until they are gone, because an error that was raised
+        # there would be printed into the user's exit.
+        if this_thread.leaving and self.end is None and threading.current_thread() is threading.main_thread():
+            self.append(Cancelled())
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.end is None:
@@ -291,46 +297,3 @@ def _restored(record: _Sealed, end: Terminal, accepted: int) -> Log:
 def _resolve(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-class _Thread(threading.local):
-    blocking = False
-
-
-_thread = _Thread()
-
-
-def drive(verb: Coroutine[Any, Any, R]) -> R:
-    """Run a coroutine that waits for nothing but logs to its end in this thread, blocking where it would wait.
-
-    This is how a synchronous verb is its asynchronous twin: same code, same errors, and a KeyboardInterrupt arrives
-    inside it, where a cancellation would. It needs no event loop, so it works inside a running one (a notebook) too.
-    """
-    before, _thread.blocking = _thread.blocking, True
-    try:
-        verb.send(None)
-    except StopIteration as done:
-        result: R = done.value
-        return result
-    finally:
-        _thread.blocking = before
-    verb.close()
-    raise UnsupportedEventLoop(f"{verb!r} waits for something that is not a log, so it cannot be driven by blocking.")
-
-
-def running_loop() -> asyncio.AbstractEventLoop:
-    """Return the running asyncio loop.
-
-    Raises:
-        UnsupportedEventLoop: there is none, with trio named where trio is what runs.
-    """
-    loop = asyncio._get_running_loop()
-    if loop is not None:
-        return loop
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        raise UnsupportedEventLoop(
-            "This library's asynchronous verbs need asyncio; trio is running here. Use the synchronous ones in a "
-            "thread: `await trio.to_thread.run_sync(m.instruct, '…')`."
-        )
-    raise UnsupportedEventLoop("No asyncio event loop is running here; use the synchronous verb, without `await`.")

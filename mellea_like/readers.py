@@ -5,14 +5,14 @@ Each works with `for` and with `async for`, live or replaying, on any loop and a
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, Self, TypeVar
 
 from .errors import fresh_copy
 from .events import Event
-from .log import Log, running_loop
+from .log import Log
+from .waiting import give_turn
 
 Item = TypeVar("Item")
 
@@ -116,9 +116,3 @@ class EventReader(Reader[Event]):
 
     def _error(self) -> None:
         return None
-
-
-async def give_turn() -> None:
-    """Let the event loop run others: a reader that always finds more must not keep it for itself."""
-    running_loop()
-    await asyncio.sleep(0)

@@ -17,12 +17,12 @@ from .backends import Backend, backend_class
 from .component import CBlock, Instruction, Sayable
 from .content import ImageBlock, Message, Role
 from .context import CONTEXTS, ChatContext, Context, SimpleContext
-from .engine import Run, block_on_engine, on_engine
+from .engine import Run, block_on_engine, on_engine, stop_all
 from .errors import InvalidArgument, SessionClosed, unknown_name
 from .formats import format_of
-from .log import drive
 from .sampling import Call, generate
 from .thunk import ComputedModelOutputThunk, ModelOutputThunk
+from .waiting import drive
 
 S = TypeVar("S")
 P = ParamSpec("P")
@@ -304,10 +304,8 @@ class MelleaSession:
                 format=wanted,
                 reply=reply,
             )
-            thunk = ModelOutputThunk[Any].start(generate(call), on_end=self._runs.discard)
+            thunk = ModelOutputThunk[Any].start(generate(call), among=self._runs)
             self.ctx = self.ctx.add(said, thunk)
-            if thunk.run is not None and not thunk.done():
-                self._runs.add(thunk.run)
         return thunk
 
     # --- lifetime ---------------------------------------------------------------------------------------------------
@@ -320,25 +318,22 @@ class MelleaSession:
 
     async def cancel(self) -> None:
         """Stop every generation of this session that still runs, and wait until all have stopped."""
-        runs = list(self._runs)
-        for run in runs:
-            run.stop()
-        for run in runs:
-            await run.stopped()
+        await on_engine(stop_all(list(self._runs)))
 
     async def aclose(self) -> None:
         """Stop what runs and close what the session opened; calls after it raise `SessionClosed`. Can be repeated."""
         self._closed = True
-        await self.cancel()
-        if self._owns_backend:
-            await on_engine(self.backend.aclose())
+        await on_engine(self._end())
 
     def close(self) -> None:
         """Do what `aclose` does, blocking."""
         self._closed = True
-        drive(self.cancel())
+        block_on_engine(self._end())
+
+    async def _end(self) -> None:
+        await stop_all(list(self._runs))
         if self._owns_backend:
-            block_on_engine(self.backend.aclose())
+            await self.backend.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ reached any more, its generation is stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, cast
@@ -18,7 +18,8 @@ from .engine import Run
 from .errors import AlreadyComputed, AlreadyPolled, NotComputed, ResultTimeout, fresh_copy
 from .events import Cancelled, Failed, Finished, FinishReason, Said, Started, ToolCallEvent, Usage
 from .log import Log
-from .readers import EventReader, TextReader, give_turn
+from .readers import EventReader, TextReader
+from .waiting import give_turn
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
@@ -84,22 +85,17 @@ class ModelOutputThunk(Generic[T]):
         source: AsyncGenerator[Said, None],
         *,
         held: bool = False,
-        on_end: Callable[[Run], object] | None = None,
+        among: set[Run] | None = None,
     ) -> Self:
         """Start a generation from `source`, at once, on the library's own event loop.
 
         Args:
             source: Yields `str` for new text, events for the rest, `Finished` last.
             held: Keep text from plain readers until an attempt is accepted.
-            on_end: Called with the run, on the library's loop, when it has ended; must not block.
+            among: A set that holds the run while it works.
         """
         log = Log(held=held)
-        return cls(log, Run(log, source, on_end=on_end))
-
-    @property
-    def run(self) -> Run | None:
-        """The work behind the thunk, None where there is none (any more)."""
-        return self._run
+        return cls(log, Run(log, source, among=among))
 
     # --- what it is now ---------------------------------------------------------------------------------------------
 
@@ -238,23 +234,25 @@ class ModelOutputThunk(Generic[T]):
             MelleaError: what the generation failed with.
             GenerationCancelled: it was cancelled.
         """
-        return (await self).value
+        reading = self._computed()
+        del self  # a kept traceback keeps its frames, and they would keep the thunk
+        return (await reading).value
 
     def __await__(self) -> Generator[Any, Any, ComputedModelOutputThunk[T]]:
         return self._computed().__await__()
 
     async def _computed(self) -> ComputedModelOutputThunk[T]:
         log = self._log
-        while log.end is None:
-            await log.grown(len(log))
-        self._mark_delivered()
-        del self
+        try:
+            await _ended(log)
+            self._mark_delivered()
+        finally:
+            del self
         return _outcome(log)
 
     async def ended(self) -> None:
         """Wait for the end, in whatever way it comes, without counting as a reading: what the library itself uses."""
-        while self._log.end is None:
-            await self._log.grown(len(self._log))
+        await _ended(self._log)
 
     def result(self, timeout: float | None = None) -> ComputedModelOutputThunk[T]:
         """Wait for the end, blocking this thread, and return the computed thunk; for synchronous code.
@@ -271,6 +269,7 @@ class ModelOutputThunk(Generic[T]):
         while log.end is None:
             left = None if deadline is None else deadline - time.monotonic()
             if not log.wait_grown(len(log), left) and log.end is None:
+                del self
                 raise ResultTimeout(
                     f"The generation still runs after {timeout} s, with {len(log.text())} characters so far. "
                     "It goes on: wait again, or stop it with `thunk.close()`."
@@ -305,9 +304,9 @@ class ModelOutputThunk(Generic[T]):
         The request is made at once; `await thunk.cancel()` also waits until the backend has stopped. Other readers
         get the text, then `GenerationCancelled`.
         """
-        if self._run is not None:
+        if self._run is not None and self._log.end is None:
             self._run.stop()
-        return _Stopping(self._run)
+        return _Stopping(self._log)
 
     async def aclose(self) -> None:
         """Cancel, and wait until it has stopped; what `async with thunk:` does at its end."""
@@ -341,13 +340,15 @@ class ModelOutputThunk(Generic[T]):
     # --- as an object -----------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        if self._log.end is None:
+        log = self._log
+        del self
+        if log.end is None:
             raise NotComputed(
-                f"This thunk is still being computed ({len(self._log.text())} characters so far), so it has no text "
+                f"This thunk is still being computed ({len(log.text())} characters so far), so it has no text "
                 "yet. Write `await thunk` (or `thunk.result()` in synchronous code) first; `thunk.partial_text` is "
                 "what has come."
             )
-        return _outcome(self._log).value
+        return _outcome(log).value
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)
@@ -359,7 +360,7 @@ class ModelOutputThunk(Generic[T]):
         return f"<{type(self).__name__} {self.state}{error}: {shown!r}>"
 
     def __copy__(self) -> Self:
-        return self if self._log.end is None else type(self)(self._log)
+        return self if self._log.end is None else _unpickled(type(self), self._log, self._delivered)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.__copy__()
@@ -420,17 +421,18 @@ class ComputedModelOutputThunk(ModelOutputThunk[T]):
 class _Stopping:
     """The awaitable half of `cancel()`: waiting is optional, stopping is not."""
 
-    __slots__ = ("_run",)
+    __slots__ = ("_log",)
 
-    def __init__(self, run: Run | None) -> None:
-        self._run = run
+    def __init__(self, log: Log) -> None:
+        self._log = log
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return self._wait().__await__()
+        return _ended(self._log).__await__()
 
-    async def _wait(self) -> None:
-        if self._run is not None:
-            await self._run.stopped()
+
+async def _ended(log: Log) -> None:
+    while log.end is None:
+        await log.grown(len(log))
 
 
 def _outcome(log: Log) -> ComputedModelOutputThunk[Any]:

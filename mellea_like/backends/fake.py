@@ -175,6 +175,8 @@ class FakeBackend(Backend):
         answer = self._answer(request)
         limit = request.options.get(ModelOption.MAX_NEW_TOKENS)
         stops = request.options.get(ModelOption.STOP_SEQUENCES, ())
+        # Only as much of what was said is kept as a stop sequence may reach back into.
+        reach = max(map(len, stops), default=1) - 1
         count, text, reason = 0, "", answer.finish_reason
         for step in answer.script():
             if isinstance(step, str):
@@ -184,7 +186,7 @@ class FakeBackend(Backend):
                 if pause := answer.delay or self._delay:
                     await asyncio.sleep(pause)
                 cut = _until_stop(text, step, stops)
-                count, text = count + 1, text + step
+                count, text = count + 1, (text + step)[-reach:] if reach else ""
                 yield step if cut is None else cut
                 if cut is not None:
                     break

@@ -1,1 +1,42 @@
-def main() -> int: ...
+"""The `mellea-like` command: one file here per subcommand, each with a function `add_to`.
+
+This file knows how a command line is read and how a failure is shown; it does not know what a command does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ..errors import MelleaError
+from . import models
+
+COMMANDS = (models,)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (the process's own where None) and return its exit code.
+
+    A failure is one line on stderr and exit code 1; Ctrl-C is exit code 130.
+
+    Example:
+        ```python
+        from mellea_like.cli import main
+
+        main(["models", "list"])
+        ```
+    """
+    parser = argparse.ArgumentParser(prog="mellea-like", description="Generative programming in Python.")
+    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
+    for command in COMMANDS:
+        command.add_to(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except MelleaError as error:
+        print(f"mellea-like: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code

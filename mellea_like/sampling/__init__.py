@@ -44,9 +44,10 @@ class Call:
         needed: Iterator[ModelOutputThunk[Any]] = thunks_in(self.said)
         running = {id(thunk): thunk for thunk in needed if not thunk.done()}
         for turn in self.view:
-            if turn.pending:
-                running[id(turn.answer)] = turn.answer  # type: ignore[assignment]  # a pending turn has an answer
-            elif turn.answer is None:
+            answer = turn.answer
+            if answer is not None and not answer.done():
+                running[id(answer)] = answer
+            elif answer is None:
                 running |= {id(thunk): thunk for thunk in thunks_in(turn.said) if not thunk.done()}
         return list(running.values())
 

@@ -18,7 +18,7 @@ PROTOCOL = {"AttributeError", "StopIteration", "StopAsyncIteration", "NotImpleme
 """What Python itself asks an object to raise."""
 
 ALLOWED = {
-    "errors.fresh_copy": "a foreign class's constructor may raise anything",
+    "engine.Run.__init__": "stops what was begun, and raises again",
     "engine._fill": "the pump: stores what a source raised, for every reader",
     "engine.in_worker.run": "carries what user code raised to whoever awaits it",
     "session._awaited": "stops the generation and raises on",

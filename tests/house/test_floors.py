@@ -13,7 +13,7 @@ from ._source import ROOT, Module, modules
 
 FLOORS = (
     {"errors", "content", "events", "options"},
-    {"log", "readers", "engine", "thunk", "partial", "chunking", "sse", "telemetry"},
+    {"waiting", "log", "readers", "engine", "thunk", "partial", "chunking", "sse", "telemetry"},
     {"component", "template", "context", "formats", "tools"},
     {"backends"},
     {"requirement", "sampling"},
