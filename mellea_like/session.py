@@ -293,7 +293,7 @@ class MelleaSession:
                 f"This session ({self.backend!r}) is closed. Start a new one with `start_session(…)`, or make the call "
                 "before the `with` block ends."
             )
-        options = self.backend.resolve({**self.model_options, **(model_options or {})})
+        options = self.backend.resolve(self.model_options, model_options)
         wanted = None if format is None else format_of(format)
         with self._turn:
             call = Call(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     T = TypeVarWithDefault("T", default=str)
 else:  # the default is for type checkers only, and the package that offers it is slow to import
     T = TypeVar("T")
+K = TypeVar("K", bound="ModelOutputThunk[Any]")
+
 State: TypeAlias = Literal["running", "finished", "failed", "cancelled"]
 
 
@@ -442,7 +444,7 @@ def _outcome(log: Log) -> ComputedModelOutputThunk[Any]:
     return ComputedModelOutputThunk(log)
 
 
-def _unpickled(kind: type[ModelOutputThunk[Any]], log: Log, delivered: bool) -> ModelOutputThunk[Any]:
+def _unpickled(kind: type[K], log: Log, delivered: bool) -> K:
     thunk = kind(log)
     thunk._delivered = delivered
     return thunk

@@ -224,6 +224,7 @@ def test_max_new_tokens_limits_the_deltas(fake: Start, limit: int, text: str, re
         ("one", ""),
         ("absent", "one two three"),
         (["three", "two"], "one "),
+        ("o t", "one tw"),  # across two deltas
     ],
 )
 def test_a_stop_sequence_ends_the_answer_before_it(fake: Start, stop: Any, text: str) -> None:

@@ -171,7 +171,7 @@ async def test_a_second_cancellation_does_not_cut_the_wait_short():
 
 @model
 async def test_text_comes_in_many_pieces_and_ends_once(backend: LlamaCppBackend):
-    deltas, end = await said(backend, asked(options={"max_new_tokens": 24}))
+    deltas, end = await said(backend, asked("Tell me a long story.", options={"max_new_tokens": 24}))
     assert len(deltas) > 15
     assert end.finish_reason == "length"
     assert end.model == "SmolLM2-135M-Instruct"

@@ -39,7 +39,7 @@ class Backend(ABC):
     def __init__(self, model_id: str | None = None, *, model_options: Mapping[str, Any] | None = None) -> None:
         self.model_id = model_id or self.default_model
         self.model_options = dict(model_options or {})
-        self.resolve(None)  # a wrong default option is reported where it was written, not at the first call
+        self.resolve()  # a wrong default option is reported where it was written, not at the first call
 
     @abstractmethod
     def stream(self, request: Request) -> AsyncGenerator[Said, None]:
@@ -56,9 +56,9 @@ class Backend(ABC):
     async def aclose(self) -> None:  # noqa: B027  # a default, not an omission: most backends open nothing
         """Close what the backend opened; called on the library's loop, when nothing streams any more."""
 
-    def resolve(self, model_options: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Merge a call's options over the backend's own, refusing what this backend cannot honour."""
-        return resolve_options(self.model_options, model_options, supported=self.options, backend=self.name)
+    def resolve(self, *layers: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Merge layers of options, later ones first in rank, over the backend's own; see `resolve_options`."""
+        return resolve_options(self.model_options, *layers, supported=self.options, backend=self.name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model_id!r})"

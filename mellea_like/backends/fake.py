@@ -175,9 +175,7 @@ class FakeBackend(Backend):
         answer = self._answer(request)
         limit = request.options.get(ModelOption.MAX_NEW_TOKENS)
         stops = request.options.get(ModelOption.STOP_SEQUENCES, ())
-        # Only as much of what was said is kept as a stop sequence may reach back into.
-        reach = max(map(len, stops), default=1) - 1
-        count, text, reason = 0, "", answer.finish_reason
+        count, held, reason = 0, "", answer.finish_reason
         for step in answer.script():
             if isinstance(step, str):
                 if count == limit:
@@ -185,15 +183,18 @@ class FakeBackend(Backend):
                     break
                 if pause := answer.delay or self._delay:
                     await asyncio.sleep(pause)
-                cut = _until_stop(text, step, stops)
-                count, text = count + 1, (text + step)[-reach:] if reach else ""
-                yield step if cut is None else cut
-                if cut is not None:
+                count += 1
+                text, held, stopped = _until_stop(held + step, stops)
+                if text:
+                    yield text
+                if stopped:
                     break
             elif (said := await _taken(step)) is not None:
                 yield said
                 if isinstance(said, Finished):
                     return
+        if held:
+            yield held
         if not answer.truncated:
             words = sum(len(message.content.split()) for message in request.messages)
             usage = answer.usage or Usage(input_tokens=words, output_tokens=count)
@@ -216,8 +217,10 @@ async def _taken(step: Step) -> Event | None:
     raise InvalidArgument(f"A script's step is text, an event, seconds, an error or a Gate, not {step!r}.")
 
 
-def _until_stop(before: str, step: str, stops: Sequence[str]) -> str | None:
-    """Return what of `step` comes before a stop sequence that ends in it, None where none does."""
-    whole = before + step
-    found = [at for stop in stops if (at := whole.find(stop)) >= 0]
-    return whole[len(before) : min(found)] if found else None
+def _until_stop(text: str, stops: Sequence[str]) -> tuple[str, str, bool]:
+    """Split a text into what can be said, what may be the beginning of a stop sequence, and whether one was found."""
+    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    if found:
+        return text[: min(found)], "", True
+    begun = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
+    return text[: len(text) - begun], text[len(text) - begun :], False

@@ -12,11 +12,12 @@ import weakref
 from asyncio import wrap_future
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from ..content import Request
+from ..content import Message, Request
 from ..errors import BackendError, BackendUnavailable, ContextOverflow, InvalidArgument, RequestRefused
 from ..events import Said
 from ..options import ModelOption
@@ -28,6 +29,10 @@ from ._weights import EMBEDDED, find_weights, resolve_weights
 _FIELDS = {**FIELDS, ModelOption.TOP_K: "top_k"}
 # The model card's recommendation; the engine's own defaults are for larger models.
 _EMBEDDED_OPTIONS: dict[str, Any] = {ModelOption.TEMPERATURE: 0.2, ModelOption.TOP_P: 0.9}
+
+# The chat template of the embedded model brings a system prompt of its own, with which it answers many plain questions
+# in nonsense ("the capital of France" at temperature 0); with this one it answers them.
+_EMBEDDED_SYSTEM = Message("system", "You are a helpful assistant.")
 
 
 class LlamaCppBackend(Backend):
@@ -72,7 +77,8 @@ class LlamaCppBackend(Backend):
         for name, value in (("context_window", context_window), ("slots", slots), ("threads", threads)):
             if value < 1:
                 raise InvalidArgument(f"{name} is {value!r}; it must be a whole number from 1.")
-        own = _EMBEDDED_OPTIONS if find_weights(model_id or "") is EMBEDDED else {}
+        self._embedded = find_weights(model_id or "") is EMBEDDED
+        own = _EMBEDDED_OPTIONS if self._embedded else {}
         super().__init__(model_id, model_options={**own, **(model_options or {})})
         self._numbers = {"context_window": context_window, "slots": slots, "threads": threads}
         self._settings: Settings | None = None
@@ -92,6 +98,8 @@ class LlamaCppBackend(Backend):
         if self._settings is None:
             path = await _llama.outcome(_llama.in_thread(resolve_weights, self.model_id))
             self._settings = Settings(path=path, **self._numbers)
+        if self._embedded and all(message.role != "system" for message in request.messages):
+            request = replace(request, messages=(_EMBEDDED_SYSTEM, *request.messages))
         reply = ChatReply(
             model=self.model_id,
             keep=bool(request.options.get(ModelOption.KEEP_RAW)),
@@ -138,6 +146,10 @@ def _refusal(told: Mapping[str, Any]) -> BackendError:
 
 
 def _cores() -> int:
-    """Count the cores that computing pays off on: hyperthreads of larger machines slow it down."""
+    """Count the threads that pay off: one core is left to the program, and hyperthreads only slow computing down.
+
+    The threads wait for each other at every layer, so one that has to share its core holds up all: with as many as
+    cores, a busy machine generates at less than half the speed of one thread fewer.
+    """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(cores, max(4, cores // 2), 16)
+    return max(1, min(cores - 1, max(4, cores // 2), 16))
