@@ -173,33 +173,62 @@ class FakeBackend(Backend):
         """Play the next answer; see `Backend.stream`."""
         self.calls.append(request)
         answer = self._answer(request)
-        limit = request.options.get(ModelOption.MAX_NEW_TOKENS)
-        stops = request.options.get(ModelOption.STOP_SEQUENCES, ())
-        count, held, reason = 0, "", answer.finish_reason
+        told = _Told(request)
         for step in answer.script():
-            if isinstance(step, str):
-                if count == limit:
-                    reason = "length"
-                    break
-                if pause := answer.delay or self._delay:
-                    await asyncio.sleep(pause)
-                count += 1
-                text, held, stopped = _until_stop(held + step, stops)
-                if text:
-                    yield text
-                if stopped:
-                    break
-            elif (said := await _taken(step)) is not None:
-                yield said
+            if not isinstance(step, str):
+                said = await _taken(step)
+                if said is not None:
+                    yield said
                 if isinstance(said, Finished):
                     return
-        if held:
-            yield held
+                continue
+            if told.over():
+                break
+            if pause := answer.delay or self._delay:
+                await asyncio.sleep(pause)
+            if text := told.take(step):
+                yield text
+        if told.held:
+            yield told.held
         if not answer.truncated:
-            words = sum(len(message.content.split()) for message in request.messages)
-            usage = answer.usage or Usage(input_tokens=words, output_tokens=count)
-            raw = list(answer.script()) if request.options.get(ModelOption.KEEP_RAW) else None
-            yield Finished(finish_reason=reason, usage=usage, model=self.model_id, raw=raw)
+            yield self._end(answer, request, told)
+
+    def _end(self, answer: Answer, request: Request, told: _Told) -> Finished:
+        words = sum(len(message.content.split()) for message in request.messages)
+        return Finished(
+            finish_reason="length" if told.cut else answer.finish_reason,
+            usage=answer.usage or Usage(input_tokens=words, output_tokens=told.count),
+            model=self.model_id,
+            raw=list(answer.script()) if request.options.get(ModelOption.KEEP_RAW) else None,
+        )
+
+
+class _Told:
+    """What of an answer's text has been told: a limit cuts it, and a stop sequence ends it before itself."""
+
+    def __init__(self, request: Request) -> None:
+        self.count = 0
+        self.held = ""
+        self.cut = self._stopped = False
+        self._limit = request.options.get(ModelOption.MAX_NEW_TOKENS)
+        self._stops: Sequence[str] = request.options.get(ModelOption.STOP_SEQUENCES, ())
+
+    def over(self) -> bool:
+        """Whether nothing more is told."""
+        self.cut = not self._stopped and self.count == self._limit
+        return self.cut or self._stopped
+
+    def take(self, step: str) -> str:
+        """Take a delta; return what can be told, holding back what may be the beginning of a stop sequence."""
+        self.count += 1
+        text = self.held + step
+        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if found:
+            self.held, self._stopped = "", True
+            return text[: min(found)]
+        begun = max((n for stop in self._stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
+        self.held = text[len(text) - begun :]
+        return text[: len(text) - begun]
 
 
 async def _taken(step: Step) -> Event | None:
@@ -215,12 +244,3 @@ async def _taken(step: Step) -> Event | None:
     if isinstance(step, Event):
         return step
     raise InvalidArgument(f"A script's step is text, an event, seconds, an error or a Gate, not {step!r}.")
-
-
-def _until_stop(text: str, stops: Sequence[str]) -> tuple[str, str, bool]:
-    """Split a text into what can be said, what may be the beginning of a stop sequence, and whether one was found."""
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
-    if found:
-        return text[: min(found)], "", True
-    begun = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
-    return text[: len(text) - begun], text[len(text) - begun :], False
