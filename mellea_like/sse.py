@@ -27,11 +27,16 @@ class Decoder(Protocol):
 
 
 class LineDecoder:
-    """Messages that are lines of their own (JSON lines); empty lines are passed over."""
+    """Messages that are lines of their own (JSON lines); empty lines are passed over.
 
-    __slots__ = ("_rest", "_size")
+    Args:
+        backend: The name of the backend that reads, for errors.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_backend", "_rest", "_size")
+
+    def __init__(self, backend: str = "") -> None:
+        self._backend = backend
         # The pieces of a line that is still open; joined once, so that a long line costs its length, not its square.
         self._rest: list[bytes] = []
         self._size = 0
@@ -59,11 +64,17 @@ class LineDecoder:
             self._rest.append(rest)
             self._size += len(rest)
             if self._size > LONGEST_LINE:
-                head = b"".join(self._rest)[:200]
-                raise MalformedReply(
-                    f"A line of the stream is longer than {LONGEST_LINE} bytes; it begins {head[:60]!r}.", head=head
-                )
+                raise self._too_long(self._rest)
         return lines
+
+    def _too_long(self, pieces: list[bytes]) -> MalformedReply:
+        head = b"".join(pieces)[:200]
+        return MalformedReply(
+            f"A line of the stream is longer than {LONGEST_LINE} bytes (backend {self._backend!r}); it begins "
+            f"{head[:60]!r}.",
+            backend=self._backend,
+            head=head,
+        )
 
 
 class EventDecoder(LineDecoder):
@@ -72,11 +83,12 @@ class EventDecoder(LineDecoder):
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
     """
 
-    __slots__ = ("_after_cr", "_data")
+    __slots__ = ("_after_cr", "_data", "_length")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, backend: str = "") -> None:
+        super().__init__(backend)
         self._data: list[bytes] = []
+        self._length = 0
         self._after_cr = False
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -88,9 +100,12 @@ class EventDecoder(LineDecoder):
             if not line:
                 if self._data:
                     found.append(b"\n".join(self._data))
-                    self._data = []
+                    self._data, self._length = [], 0
             elif line.startswith(b"data:"):
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self._length += len(line)
+                if self._length > LONGEST_LINE:
+                    raise self._too_long(self._data)
         return found
 
     def flush(self) -> list[bytes]:

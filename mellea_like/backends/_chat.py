@@ -120,7 +120,7 @@ class ChatReply:
         if chunk.usage is not None:
             self._note_usage(chunk)
         for choice in chunk.choices:
-            if choice.finish_reason is not None:
+            if choice.finish_reason:  # some servers write "" for "not yet"
                 self._finish_reason = choice.finish_reason
             delta = choice.delta
             if delta is not None:
@@ -146,13 +146,17 @@ class ChatReply:
             raise refusal
         return chunk
 
+    def whole(self) -> bool:
+        """Whether a finish reason or `[DONE]` has come; usage comes between the two."""
+        return self._done or self._finish_reason is not None
+
     def over(self) -> bool:
         """Whether `[DONE]` has come."""
         return self._done
 
     def end(self) -> Iterator[Said]:
         """Yield what closes the answer: nothing where the stream broke off without saying that it was over."""
-        if self._finish_reason is None and not self._done:
+        if not self.whole():
             return
         for index, pieces in self._calls.items():
             yield ToolCallEvent(

@@ -7,8 +7,8 @@
 # ///
 """Streaming for production: errors, buffering, timeouts, cancelling, several answers at once, synchronous code.
 
-    uv run docs/examples/streaming/advanced_streaming.py
-    uv run docs/examples/streaming/advanced_streaming.py --backend fake
+uv run docs/examples/streaming/advanced_streaming.py
+uv run docs/examples/streaming/advanced_streaming.py --backend fake
 """
 
 import argparse
