@@ -52,6 +52,8 @@ class _Engine:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_EXIT_PATIENCE)
+        for transport in _transports(self.loop):  # of sessions that nobody has closed
+            transport.abort()
         await self.loop.shutdown_asyncgens()
 
     def stop(self) -> None:
@@ -59,6 +61,11 @@ class _Engine:
         with suppress(RuntimeError):  # closed already
             self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(_EXIT_PATIENCE + 1)
+
+
+def _transports(of: asyncio.AbstractEventLoop) -> list[Any]:
+    """List the open connections of a loop; other kinds of loops do not show theirs."""
+    return list(of._transports.values()) if isinstance(of, asyncio.SelectorEventLoop) else []  # type: ignore[attr-defined]  # asyncio's own, and nowhere else
 
 
 _engine: _Engine | None = None
@@ -86,6 +93,10 @@ def _forget() -> None:
     global _engine, _starting
     if _engine is not None:
         _left_behind.append(_engine)
+        for transport in _transports(_engine.loop):
+            # Or the server would not see the parent close its end. Taken away, so that nobody misses it here.
+            transport._sock.close()
+            transport._sock = None
         for task in asyncio.all_tasks(_engine.loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # they go on, in the parent
     _engine, _starting = None, threading.Lock()

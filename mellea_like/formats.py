@@ -41,7 +41,9 @@ class Format(Generic[T]):
             return self._adapter.validate_json(text)
         except ValidationError as error:
             name = getattr(self.kind, "__name__", str(self.kind))
-            raise OutputParseError(f"The answer is not a valid {name}: {error}", text=text) from error
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+            said = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'answer'}: {p['msg']}" for p in problems)
+            raise OutputParseError(f"The answer is not a valid {name}. {said}.", text=text) from error
 
 
 def format_of(kind: type[T]) -> Format[T]:

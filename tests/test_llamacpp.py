@@ -127,7 +127,7 @@ def test_options_it_cannot_honour_are_refused():
 
 
 def test_only_the_embedded_model_has_default_options():
-    assert LlamaCppBackend().resolve({"top_p": None}) == {"temperature": 0.2}
+    assert LlamaCppBackend().resolve({"top_p": None}) == {"temperature": 0.2, "max_new_tokens": 1024}
     assert LlamaCppBackend("smollm2", model_options={"temperature": 1}).resolve(None) == {
         "temperature": 1,
         "top_p": 0.9,

@@ -27,8 +27,13 @@ from ._native import Settings
 from ._weights import EMBEDDED, find_weights, resolve_weights
 
 _FIELDS = {**FIELDS, ModelOption.TOP_K: "top_k"}
-# The model card's recommendation; the engine's own defaults are for larger models.
-_EMBEDDED_OPTIONS: dict[str, Any] = {ModelOption.TEMPERATURE: 0.2, ModelOption.TOP_P: 0.9}
+# Temperature and top_p are the model card's; the engine's own defaults are for larger models. So small a model may go
+# round in circles until its window is full, so an answer ends at a page or two.
+_EMBEDDED_OPTIONS: dict[str, Any] = {
+    ModelOption.TEMPERATURE: 0.2,
+    ModelOption.TOP_P: 0.9,
+    ModelOption.MAX_NEW_TOKENS: 1024,
+}
 
 # The chat template of the embedded model brings a system prompt of its own, with which it answers many plain questions
 # in nonsense ("the capital of France" at temperature 0); with this one it answers them.
