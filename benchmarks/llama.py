@@ -34,7 +34,12 @@ def through_session(m: MelleaSession, tokens: int) -> float:
 def direct(server: object, tokens: int) -> float:
     """Return the tokens per second of `xllamacpp` alone, its chunks counted and dropped."""
     body = {
-        "messages": [{"role": "user", "content": PROMPT}],
+        # What the backend adds for the embedded model, so that both do the same work.
+        "messages": [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": PROMPT},
+        ],
+        "repeat_penalty": 1.05,
         "max_tokens": tokens,
         "temperature": 0,
         "top_p": 0.9,

@@ -35,7 +35,7 @@ async def main(backend: str | None) -> None:
             last_length = len(current_value)
 
         print("\n\n# 2. Iterating: `async for` gives only the new text.")
-        thunk = await m.ainstruct("What is the capital of France?", await_result=False)
+        thunk = await m.ainstruct("Why is the sky blue?", await_result=False)
         async for delta in thunk:
             print(delta, end="", flush=True)
 
