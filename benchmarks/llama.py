@@ -15,7 +15,8 @@ from mellea_like.backends._weights import resolve_weights
 
 PROMPT = "Tell me a long story about a lighthouse."
 TOKENS = 200
-WINDOW, SLOTS, THREADS = 4096, 4, min(os.cpu_count() or 1, 4)
+# One core is left to the program, as the backend does by itself.
+WINDOW, SLOTS, THREADS = 4096, 4, max(1, min((os.cpu_count() or 1) - 1, 4))
 
 
 def through_session(m: MelleaSession, tokens: int) -> float:

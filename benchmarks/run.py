@@ -20,8 +20,8 @@ from measure import Effort, Row
 
 from mellea_like import MelleaError
 
-SUBJECTS = ("start", "thunk", "session", "memory", "llama")
-PACKAGES = ("mellea-like", "pydantic", "jinja2", "xllamacpp")
+SUBJECTS = ("start", "thunk", "session", "memory", "wires", "llama")
+PACKAGES = ("mellea-like", "pydantic", "jinja2", "openai", "httpx2", "ollama", "xllamacpp")
 FULL = Effort(rounds=7, scale=1.0)
 QUICK = Effort(rounds=3, scale=0.25)
 COLUMNS = ("name", "figure", "unit", "target", "compared with", "ok")

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from .backends.fake import Answer as Answer
     from .backends.fake import FakeBackend as FakeBackend
     from .backends.fake import Gate as Gate
+    from .backends.huggingface import HuggingFaceBackend as HuggingFaceBackend
     from .backends.llamacpp import LlamaCppBackend as LlamaCppBackend
+    from .backends.ollama import OllamaModelBackend as OllamaModelBackend
+    from .backends.openai import OpenAIBackend as OpenAIBackend
     from .backends.replay import RecordingBackend as RecordingBackend
     from .backends.replay import ReplayBackend as ReplayBackend
     from .component import CBlock as CBlock
@@ -77,6 +80,8 @@ if TYPE_CHECKING:
     from .events import Thinking as Thinking
     from .events import ToolCallEvent as ToolCallEvent
     from .events import Usage as Usage
+    from .models import ModelIdentifier as ModelIdentifier
+    from .models import model_ids as model_ids
     from .options import ModelOption as ModelOption
     from .session import MelleaSession as MelleaSession
     from .session import start_session as start_session
@@ -87,7 +92,10 @@ if TYPE_CHECKING:
 _ROOMS = {
     "backends": ["Backend"],
     "backends.fake": ["Answer", "FakeBackend", "Gate"],
+    "backends.huggingface": ["HuggingFaceBackend"],
     "backends.llamacpp": ["LlamaCppBackend"],
+    "backends.ollama": ["OllamaModelBackend"],
+    "backends.openai": ["OpenAIBackend"],
     "backends.replay": ["RecordingBackend", "ReplayBackend"],
     "component": ["CBlock", "Component", "Instruction"],
     "content": ["ImageBlock", "Message", "Request", "ToolCall"],
@@ -136,6 +144,7 @@ _ROOMS = {
         "ToolCallEvent",
         "Usage",
     ],
+    "models": ["ModelIdentifier", "model_ids"],
     "options": ["ModelOption"],
     "session": ["MelleaSession", "start_session"],
     "thunk": ["ComputedModelOutputThunk", "GenerationMetadata", "ModelOutputThunk"],
@@ -151,7 +160,8 @@ def __getattr__(name: str) -> Any:
         # Python asks modules for many names that they need not have (`__path__`, `__wrapped__`, …).
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
     found = getattr(import_module(f".{room}", __name__), name)
-    found.__module__ = __name__
+    if callable(found):
+        found.__module__ = __name__
     globals()[name] = found
     return found
 

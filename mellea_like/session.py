@@ -20,6 +20,7 @@ from .context import CONTEXTS, ChatContext, Context, SimpleContext
 from .engine import Run, block_on_engine, on_engine, stop_all
 from .errors import InvalidArgument, SessionClosed, unknown_name
 from .formats import format_of
+from .models import ModelIdentifier
 from .sampling import Call, generate
 from .thunk import ComputedModelOutputThunk, ModelOutputThunk
 from .waiting import drive
@@ -363,7 +364,7 @@ async def _awaited(thunk: ModelOutputThunk[T]) -> ComputedModelOutputThunk[T]:
 
 def start_session(
     backend_name: str | None = None,
-    model_id: str | None = None,
+    model_id: str | ModelIdentifier | None = None,
     *,
     ctx: Context | None = None,
     context_type: Literal["simple", "chat"] | None = None,
@@ -372,12 +373,14 @@ def start_session(
 ) -> MelleaSession:
     """Start a session: choose a backend, a model and a context.
 
-    Nothing is opened yet: the first call connects, or loads the model.
+    Nothing is opened yet: the first call connects, or loads the model. Only where no backend is named, it is looked
+    whether an Ollama server answers on this machine.
 
     Args:
         backend_name: A backend's name, or `"backend:model"`. None takes what the environment variable
-            `MELLEA_LIKE_MODEL` names, else the model that runs inside this process.
-        model_id: The model as the backend knows it; None for the backend's default.
+            `MELLEA_LIKE_MODEL` names, else an Ollama server that answers on this machine and has a model, else the
+            model that runs inside this process. What was chosen is in the session's `repr`.
+        model_id: The model as the backend knows it, or one of `model_ids`; None for the backend's default.
         ctx: The context to start from; None starts an empty one of `context_type`.
         context_type: `"simple"` (no history, the default) or `"chat"`.
         model_options: Options for every call: `ModelOption` names or plain keys.
@@ -400,10 +403,12 @@ def start_session(
 
     Source: Mellea's `start_session`, https://mellea.ai
     """
-    name = backend_name or os.environ.get(DEFAULT_MODEL_VARIABLE) or DEFAULT_BACKEND
+    name = backend_name or os.environ.get(DEFAULT_MODEL_VARIABLE) or _at_hand()
     name, colon, model = name.partition(":")
     if colon and model_id is not None:
         raise InvalidArgument(f"Two models were given: {model!r} in {backend_name!r}, and model_id={model_id!r}.")
+    if isinstance(model_id, ModelIdentifier):
+        model_id = model_id.name_for(name)
     if ctx is not None and context_type is not None:
         raise InvalidArgument("Give either ctx or context_type, not both: a context has its type.")
     if context_type is not None and context_type not in CONTEXTS:
@@ -412,6 +417,14 @@ def start_session(
     session = MelleaSession(backend, ctx if ctx is not None else CONTEXTS[context_type or "simple"]())
     session._owns_backend = True
     return session
+
+
+def _at_hand() -> str:
+    """Name what a session without a name runs on."""
+    from .backends._at_hand import ollama_models  # sockets, which a session with a name does not need
+
+    models = ollama_models()
+    return f"ollama:{models[0]}" if models else DEFAULT_BACKEND
 
 
 def _opened(

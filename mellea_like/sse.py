@@ -83,20 +83,25 @@ class EventDecoder(LineDecoder):
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
     """
 
-    __slots__ = ("_after_cr", "_data", "_length")
+    __slots__ = ("_after_cr", "_begun", "_data", "_length")
 
     def __init__(self, backend: str = "") -> None:
         super().__init__(backend)
         self._data: list[bytes] = []
         self._length = 0
         self._after_cr = False
+        self._begun = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes; return the data of the events that are whole now; see `LineDecoder.feed`."""
         if self._after_cr or b"\r" in data:
             data = self._with_newlines(data)
         found = []
-        for line in self._lines(data):
+        lines = self._lines(data)
+        if lines and not self._begun:
+            self._begun = True
+            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")  # a byte order mark may stand before everything
+        for line in lines:
             if not line:
                 if self._data:
                     found.append(b"\n".join(self._data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,9 @@ from typing import Any
 import pytest
 
 from mellea_like import Backend, Context, MelleaSession, ModelOutputThunk, Request, engine, start_session
+
+# The tests are about the model in the process, whatever server this machine runs.
+os.environ.setdefault("MELLEA_LIKE_MODEL", "llamacpp")
 
 PATIENCE = 10.0
 """Seconds after which a wait has failed; no test waits that long unless something hangs."""

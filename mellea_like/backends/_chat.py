@@ -70,7 +70,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
+    choices: list[_Choice] | None = None
     usage: _Usage | None = None
     model: str | None = None
     error: Any = None
@@ -119,9 +119,10 @@ class ChatReply:
         chunk = self._chunk(message)
         if chunk.usage is not None:
             self._note_usage(chunk)
-        for choice in chunk.choices:
+        for choice in chunk.choices or ():
             if choice.finish_reason:  # some servers write "" for "not yet"
                 self._finish_reason = choice.finish_reason
+                self._model = chunk.model or self._model
             delta = choice.delta
             if delta is not None:
                 if delta.reasoning_content or delta.reasoning or delta.tool_calls:

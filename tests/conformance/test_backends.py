@@ -11,11 +11,23 @@ from typing import Any
 
 import pytest
 
-from mellea_like import Answer, Backend, FakeBackend, LlamaCppBackend, MelleaSession, ReplayBackend, Request
+from mellea_like import (
+    Answer,
+    Backend,
+    FakeBackend,
+    HuggingFaceBackend,
+    LlamaCppBackend,
+    MelleaSession,
+    OllamaModelBackend,
+    OpenAIBackend,
+    ReplayBackend,
+    Request,
+)
 from mellea_like.backends import _llama
 from mellea_like.engine import block_on_engine
 from mellea_like.events import Said
 
+from . import servers
 from .suite import BRIEF, Check, Subject, cases, run
 
 
@@ -59,7 +71,7 @@ def example(schema: Mapping[str, Any]) -> Any:
 FAKE = Subject(
     name="fake",
     takes=[lambda path: TinyModel()],
-    can={"schema", "seed", "stop", "system", "images"},
+    can={"schema", "seed", "stop", "length", "system", "images"},
     silence={"extra": {"silent": True}},
     idle=lambda: TinyModel.running == 0,
 )
@@ -67,7 +79,7 @@ LLAMACPP = Subject(
     name="llamacpp",
     # One thread: several wait for each other in a loop, which takes ten times as long where other tests use the cores.
     takes=[lambda path: LlamaCppBackend(context_window=1024, threads=1)],
-    can={"schema", "seed", "stop", "system", "logprobs"},
+    can={"schema", "seed", "stop", "length", "system", "logprobs"},
     silence={"extra": {"grammar": 'root ::= ""'}},
     window=1024,
     idle=lambda: not any(model.running for model in _llama.registry.models.values()),
@@ -84,7 +96,31 @@ def replayed(subject: Subject) -> Subject:
     return replace(subject, name=f"replay-of-{subject.name}", takes=[record, ReplayBackend])
 
 
-SUBJECTS = [FAKE, replayed(FAKE), LLAMACPP, replayed(LLAMACPP)]
+OPENAI = Subject(
+    name="openai",
+    takes=[lambda path: OpenAIBackend("smol", base_url=servers.openai_url(), api_key="none")],
+    can={"schema", "seed", "stop", "length", "system", "logprobs"},
+    silence={"extra": {"grammar": 'root ::= ""'}},
+    window=servers.WINDOW,
+    idle=servers.idle,
+    marks=[pytest.mark.model],
+)
+HUGGINGFACE = replace(
+    OPENAI,
+    name="huggingface",
+    takes=[lambda path: HuggingFaceBackend("smol", base_url=servers.openai_url(), api_key="none")],
+)
+OLLAMA = Subject(
+    name="ollama",
+    takes=[lambda path: OllamaModelBackend("llama/smol", base_url=servers.ollama_url())],
+    # Ollama itself can do more: this server passes no seed on, calls every end "stop", and leaves images out.
+    can={"schema", "stop", "system", "images"},
+    window=servers.WINDOW,
+    idle=servers.idle,
+    marks=[pytest.mark.model],
+)
+
+SUBJECTS = [FAKE, replayed(FAKE), LLAMACPP, replayed(LLAMACPP), OPENAI, HUGGINGFACE, OLLAMA]
 
 
 @pytest.fixture(scope="module")

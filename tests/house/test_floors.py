@@ -12,7 +12,7 @@ import pytest
 from ._source import ROOT, Module, modules
 
 FLOORS = (
-    {"errors", "content", "events", "options"},
+    {"errors", "content", "events", "options", "models"},
     {"waiting", "log", "readers", "engine", "thunk", "partial", "chunking", "sse", "telemetry"},
     {"component", "template", "context", "formats", "tools"},
     {"backends"},
