@@ -49,7 +49,9 @@ def ran() -> Callable[[str], str]:
     """Run a program in a Python of its own and return what it printed; it must leave well, with nothing on stderr."""
 
     def run(program: str) -> str:
-        command = [sys.executable, "-c", textwrap.dedent(program)]
+        # Newer Pythons warn of every fork beside threads; that the library stands it is what is tested.
+        quietly = ("-W", "ignore:This process:DeprecationWarning")
+        command = [sys.executable, *quietly, "-c", textwrap.dedent(program)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=6 * PATIENCE, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout

@@ -131,6 +131,7 @@ def test_only_the_embedded_model_has_default_options():
     assert LlamaCppBackend("smollm2", model_options={"temperature": 1}).resolve(None) == {
         "temperature": 1,
         "top_p": 0.9,
+        "max_new_tokens": 1024,
     }
     assert LlamaCppBackend("other.gguf").resolve(None) == {}
     assert _cores() >= 1
@@ -441,9 +442,9 @@ backend = LlamaCppBackend(context_window=2048, slots=2)
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a Python of its own, which must end well and say nothing on stderr."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
-    )
+    quietly = ("-W", "ignore:This process:DeprecationWarning")  # newer Pythons warn of every fork beside threads
+    command = [sys.executable, *quietly, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done
 

@@ -60,8 +60,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # In this order: the package reads the variable once, when it is imported.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("MELLEA_LIKE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(_weights, "CATALOGUE", (TINY,))
     return tmp_path / "cache" / "models"

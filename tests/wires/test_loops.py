@@ -96,7 +96,17 @@ def strictly_ran(wire: Wire) -> Callable[[str], str]:
                 return start_session({wire.name!r}, "small", **{{**usual, **options}})
         """
         text = textwrap.dedent(begin) + textwrap.dedent(program)
-        command = [sys.executable, "-W", "error", "-X", "dev", "-c", text]
+        command = [
+            sys.executable,
+            "-W",
+            "error",
+            "-W",
+            "ignore:This process:DeprecationWarning",
+            "-X",
+            "dev",
+            "-c",
+            text,
+        ]
         here = Path(__file__).parents[2]
         done = subprocess.run(command, capture_output=True, text=True, timeout=6 * PATIENCE, check=False, cwd=here)
         assert (done.returncode, done.stderr) == (0, "")
