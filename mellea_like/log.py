@@ -26,6 +26,10 @@ def _tag(kind: int, attempt: int) -> int:
     return attempt << 2 | kind
 
 
+_PLAIN = _tag(_TEXT, 1)
+"""Text of the first attempt, which is what a backend's plain strings are."""
+
+
 class _Growing:
     """The record while it is written: one string or event per entry, in columns."""
 
@@ -99,14 +103,16 @@ class Log:
         seconds = time.monotonic() - self._begun
         growing = self._record
         assert isinstance(growing, _Growing)
-        if isinstance(said, str):
-            growing.add(said, seconds, _tag(_TEXT, 1))
+        if type(said) is str:  # nearly always, so it comes first
+            growing.add(said, seconds, _PLAIN)
         elif isinstance(said, Delta | Thinking):
             growing.add(said.text, seconds, _tag(_TEXT if isinstance(said, Delta) else _THOUGHT, said.attempt))
         elif isinstance(said, Finished | Failed | Cancelled):
             self._finish(growing, said, seconds)
-        else:
+        elif isinstance(said, Event):
             growing.add(said, seconds, _tag(_OTHER, said.attempt))
+        else:  # a string of the backend's own kind
+            growing.add(str(said), seconds, _PLAIN)
         if self._waiters and not self._hushed:
             self._wake()
 
@@ -129,11 +135,13 @@ class Log:
         self._hushed = self.end is None and self._loop is not None
         if self._hushed and self._loop is not None:
             self._loop.call_soon(self._unhush)
-        while self._waiters:
+        # Those that wait now. Whoever is woken may be back before the last of them is, and waits for its next turn:
+        # else a reader on another loop would be woken for every item.
+        for waiter in list(self._waiters):
             try:
-                waiter, loop = self._waiters.popitem()
+                loop = self._waiters.pop(waiter)
             except KeyError:  # a reader on another thread took its registration back
-                break
+                continue
             if isinstance(waiter, asyncio.Future):
                 self._wake_task(waiter, loop)
             else:

@@ -97,18 +97,20 @@ async def _deferred(call: Call, pending: list[ModelOutputThunk[Any]]) -> AsyncGe
 
 async def _attempt(call: Call, request: Request) -> AsyncGenerator[Said, None]:
     yield Started(model=call.backend.model_id, provider=call.backend.name)
-    texts: list[str] = []
-    calls: list[ToolCallEvent] = []
-    parsing = call.format is not None or call.reply
     async with aclosing(call.backend.stream(request)) as stream:
+        if call.format is None and not call.reply:
+            async for said in stream:
+                yield said
+            return
+        texts: list[str] = []
+        calls: list[ToolCallEvent] = []
         async for said in stream:
-            if parsing:
-                if isinstance(said, str):
-                    texts.append(said)
-                elif isinstance(said, ToolCallEvent) and said.complete:
-                    calls.append(said)
-                elif isinstance(said, Finished):
-                    said = _parsed(call, "".join(texts), calls, said)
+            if isinstance(said, str):
+                texts.append(said)
+            elif isinstance(said, ToolCallEvent) and said.complete:
+                calls.append(said)
+            elif isinstance(said, Finished):
+                said = _parsed(call, "".join(texts), calls, said)
             yield said
 
 

@@ -121,9 +121,10 @@ def test_a_call_that_waits_for_another_try_leaves_its_place_to_others(wire: Wire
 def test_refusals_lower_the_limit_on_every_wire(wire: Wire):
     counter = Counter(wire)
     m = wire.session(max_concurrency=4)
-    running = [m.instruct("go", await_result=False) for _ in range(3)]
-    for thunk in running:
-        assert next(iter(thunk)) == "H"
+    running = []
+    for _ in range(3):  # one after the other, so that the holds are in the order of the calls
+        running.append(m.instruct("go", await_result=False))
+        assert next(iter(running[-1])) == "H"
     wire.server.plays([refusal(429)])
     with pytest.raises(RateLimited):
         m.instruct("refused")
