@@ -102,8 +102,6 @@ def strictly_ran(wire: Wire) -> Callable[[str], str]:
             "error",
             "-W",
             "ignore:This process:DeprecationWarning",
-            "-X",
-            "dev",
             "-c",
             text,
         ]
