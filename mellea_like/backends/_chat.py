@@ -122,7 +122,8 @@ class ChatReply:
         for choice in chunk.choices or ():
             if choice.finish_reason:  # some servers write "" for "not yet"
                 self._finish_reason = choice.finish_reason
-                self._model = chunk.model or self._model
+                if self._renamed and chunk.model:
+                    self._model = chunk.model
             delta = choice.delta
             if delta is not None:
                 if delta.reasoning_content or delta.reasoning or delta.tool_calls:
@@ -190,8 +191,6 @@ class ChatReply:
             output_tokens=told.completion_tokens,
             cached_tokens=None if details is None else details.cached_tokens,
         )
-        if self._renamed and chunk.model:
-            self._model = chunk.model
 
 
 def chat_body(request: Request, fields: Mapping[ModelOption, str] = FIELDS) -> dict[str, Any]:
