@@ -15,16 +15,14 @@ from typing import Any
 from ..content import Request
 from ..engine import in_worker
 from ..errors import BackendError, RequestRefused
-from ..options import ModelOption
-from ..sse import EventDecoder
-from ._chat import OPTIONS, ChatReply, chat_body
-from ._http import HttpBackend
+from ._chat import OPTIONS, chat_body
+from ._chat_http import ChatHttpBackend
 from ._refusals import Refusals
 
 _USUAL_PLACE = "https://router.huggingface.co"
 
 
-class HuggingFaceBackend(HttpBackend):
+class HuggingFaceBackend(ChatHttpBackend):
     """A model of the Hugging Face hub, run by an inference provider; or one behind a TGI or OpenAI-compatible URL.
 
     The token comes from `api_key`, else from `HF_TOKEN` or `huggingface-cli login`. See `HttpBackend` for the other
@@ -84,13 +82,6 @@ class HuggingFaceBackend(HttpBackend):
             prepared.json["response_format"] = body["response_format"]
         return prepared
 
-    def _decoder(self) -> EventDecoder:
-        return EventDecoder(self.name)
-
-    def _reply(self, request: Request) -> ChatReply:
-        keep = bool(request.options.get(ModelOption.KEEP_RAW))
-        return ChatReply(model=self.model_id, keep=keep, backend=self.name, refused=self._refusals().in_stream)
-
     def _failures(self) -> tuple[type[Exception], ...]:
         import httpx2
         from huggingface_hub.errors import HfHubHTTPError
@@ -105,9 +96,6 @@ class HuggingFaceBackend(HttpBackend):
                 error.response.status_code, error.response.headers, error.response.content
             )
         return super()._translated(error, began=began)
-
-    async def _close(self, client: Any) -> None:
-        await client.close()
 
     def _address(self) -> str:
         return self.base_url or _USUAL_PLACE

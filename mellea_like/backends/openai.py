@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..content import Request
 from ..errors import BackendError, RequestRefused
 from ..options import ModelOption
-from ..sse import EventDecoder
-from ._chat import FIELDS, OPTIONS, ChatReply, chat_body
-from ._http import HttpBackend
+from ._chat import FIELDS, OPTIONS, chat_body
+from ._chat_http import ChatHttpBackend
 from ._refusals import Refusals
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 _USUAL_PLACE = "https://api.openai.com/v1"
 
 
-class OpenAIBackend(HttpBackend):
+class OpenAIBackend(ChatHttpBackend):
     """OpenAI, or any server that speaks its API (vLLM, llama.cpp, LM Studio, …).
 
     The key comes from `api_key`, else from `OPENAI_API_KEY`; the address from `base_url`, else from `OPENAI_BASE_URL`.
@@ -75,13 +74,6 @@ class OpenAIBackend(HttpBackend):
         response = await stack.enter_async_context(opening)
         return await self._checked(response.http_response, ("text/event-stream",))
 
-    def _decoder(self) -> EventDecoder:
-        return EventDecoder(self.name)
-
-    def _reply(self, request: Request) -> ChatReply:
-        keep = bool(request.options.get(ModelOption.KEEP_RAW))
-        return ChatReply(model=self.model_id, keep=keep, backend=self.name, refused=self._refusals().in_stream)
-
     def _failures(self) -> tuple[type[Exception], ...]:
         import httpx2
         import openai
@@ -94,9 +86,6 @@ class OpenAIBackend(HttpBackend):
         if isinstance(error, openai.APIStatusError):
             return self._refusals().of_status(error.status_code, error.response.headers, error.response.content)
         return super()._translated(error, began=began)
-
-    async def _close(self, client: AsyncOpenAI) -> None:
-        await client.close()
 
     def _address(self) -> str:
         return self.base_url or os.environ.get("OPENAI_BASE_URL") or _USUAL_PLACE
