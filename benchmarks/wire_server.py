@@ -4,9 +4,9 @@ It listens on the loopback only, on a port of its own, which is the first line t
 `time.monotonic()` whenever a client closes a connection in the middle of a stream. It ends when its standard input
 does.
 
-How many chunks, the request says (`max_tokens`, or `num_predict`); how they come, its model's name: `burst` writes 64
-at once, each in an HTTP chunk of its own, as servers do; `packed` puts those 64 into one HTTP chunk; `paced` writes
-one each millisecond.
+How many chunks, the request says (`max_tokens`, `max_completion_tokens`, or `num_predict`); how they come, its model's
+name: `burst` writes 64 at once, each in an HTTP chunk of its own, as servers do; `packed` puts those 64 into one HTTP
+chunk; `paced` writes one each millisecond. Chat completions that are not asked to stream come whole.
 """
 
 from __future__ import annotations
@@ -40,6 +40,28 @@ WORDS = [
 Messages = Iterator[bytes]
 
 
+def text(count: int) -> str:
+    """Return what `count` chunks say together."""
+    return "".join(WORDS[i % len(WORDS)] for i in range(count))
+
+
+def usage_of(count: int) -> str:
+    details = '"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0}'
+    tokens = f'"prompt_tokens":12,"completion_tokens":{count},"total_tokens":{count + 12}'
+    return f"{{{tokens},{details}}}"
+
+
+def chat_completion(count: int) -> bytes:
+    """Say as much as `count` chunks do, at once."""
+    message = f'{{"role":"assistant","content":{json.dumps(text(count))},"refusal":null}}'
+    return (
+        '{"id":"chatcmpl-C7kXq2ZbW1rTtYpVnD4sLh0aGf9Ue","object":"chat.completion","created":1760000000,'
+        '"model":"burst-2025-10-01","service_tier":"default","system_fingerprint":"fp_b1442291a8",'
+        f'"choices":[{{"index":0,"message":{message},"logprobs":null,"finish_reason":"stop"}}],'
+        f'"usage":{usage_of(count)}}}'
+    ).encode()
+
+
 def chat_completions(count: int) -> Messages:
     """Say `count` chunks as an OpenAI server does: the role first, the finish reason, the usage and `[DONE]` last."""
 
@@ -58,9 +80,7 @@ def chat_completions(count: int) -> Messages:
     for i in range(count):
         yield words[i % len(words)]
     yield event(choice("{}", '"stop"'))
-    details = '"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0}'
-    tokens = f'"prompt_tokens":12,"completion_tokens":{count},"total_tokens":{count + 12}'
-    yield event("[]", f"{{{tokens},{details}}}")
+    yield event("[]", usage_of(count))
     yield b"data: [DONE]\n\n"
 
 
@@ -118,7 +138,11 @@ class Connection(asyncio.Protocol):
         if len(rest) < size:
             return
         self._received = rest[size:]
-        self._answering = asyncio.ensure_future(self._answer(lines[0].split()[1], json.loads(rest[:size])))
+        verb, path = lines[0].split()[:2]
+        if verb == "POST":
+            self._answering = asyncio.ensure_future(self._answer(path, json.loads(rest[:size])))
+        else:  # some look first for what server this is
+            self._transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
 
     def eof_received(self) -> None:
         self._gone()
@@ -140,9 +164,11 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, path: str, body: dict[str, Any]) -> None:
         say: Callable[[int], Messages] = chat_completions
-        kind, count = "text/event-stream", body.get("max_tokens", 1)
+        kind, count = "text/event-stream", body.get("max_completion_tokens") or body.get("max_tokens", 1)
         if path.endswith("/api/chat"):
             say, kind, count = ollama_chat, "application/x-ndjson", body["options"]["num_predict"]
+        elif not body.get("stream"):
+            return self._whole(chat_completion(count))
         head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n"
         self._transport.write(head.encode())
         loop = asyncio.get_running_loop()
@@ -156,6 +182,11 @@ class Connection(asyncio.Protocol):
             if how != "paced":
                 await asyncio.sleep(0)
         self._transport.write(b"0\r\n\r\n")
+        return None
+
+    def _whole(self, body: bytes) -> None:
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        self._transport.write(head.encode() + body)
 
 
 async def main() -> None:

@@ -7,146 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import queue
 import statistics
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from measure import Effort, Row, acpu
-
-from mellea_like import MelleaSession, ModelOption, start_session
-
-Stream = Callable[[int, str], Awaitable[int]]
-"""Reads a stream of so many chunks, which come so, and returns how many texts it got."""
+from wire_clients import (
+    Ours,
+    Server,
+    Stream,
+    httpx_stream,
+    huggingface_stream,
+    ollama_stream,
+    openai_stream,
+    room_for_sockets,
+)
+from wire_server import text
 
 CHUNKS = 8_000
 SHORT, LONG = 2_000, 32_000
-PATIENCE = 5.0
-"""Seconds that the server has to start, to see a closed connection, and to end."""
-
-
-class Server:
-    """The other process; leaving the block ends it."""
-
-    def __enter__(self) -> Self:
-        program = str(Path(__file__).with_name("wire_server.py"))
-        self._process = subprocess.Popen(
-            [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._listening = threading.Thread(target=self._listen, daemon=True)
-        self._listening.start()
-        self.address = f"http://127.0.0.1:{int(self._lines.get(timeout=PATIENCE))}"
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._listening.join()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                self._lines.put(line)
-
-    async def closing(self) -> float:
-        """Wait for the next connection that is closed in the middle of its stream; return when that was."""
-        return float(await asyncio.to_thread(self._lines.get, timeout=PATIENCE))
 
 
 # --- who reads ------------------------------------------------------------------------------------------------------
-
-
-class Ours:
-    """This library, with a session for each way that the chunks come: the model's name says it."""
-
-    def __init__(self, provider: str, address: str) -> None:
-        self._provider, self._address = provider, address
-        self._sessions: dict[str, MelleaSession] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *failure: object) -> None:
-        for session in self._sessions.values():
-            await session.aclose()
-
-    async def begun(self, count: int, how: str) -> Any:
-        """Return a running thunk."""
-        if (m := self._sessions.get(how)) is None:
-            m = self._sessions[how] = start_session(f"{self._provider}:{how}", base_url=self._address)
-        options = {ModelOption.MAX_NEW_TOKENS: count}
-        return await m.ainstruct("Say something.", model_options=options, await_result=False)
-
-    async def stream(self, count: int, how: str) -> int:
-        texts = 0
-        async for delta in await self.begun(count, how):
-            texts += bool(delta)
-        return texts
-
-
-def openai_stream(client: Any) -> Stream:
-    """Read with the `openai` client alone."""
-
-    async def stream(count: int, how: str) -> int:
-        texts = 0
-        chunks = await client.chat.completions.create(
-            model=how,
-            messages=[{"role": "user", "content": "Say something."}],
-            max_tokens=count,
-            stream=True,
-            stream_options={"include_usage": True},
-        )
-        async for chunk in chunks:
-            if chunk.choices and chunk.choices[0].delta.content:
-                texts += 1
-        return texts
-
-    return stream
-
-
-def httpx_stream(client: Any, address: str) -> Stream:
-    """Read with httpx2 alone: bytes, split at the events' ends, and `json`."""
-
-    async def stream(count: int, how: str) -> int:
-        texts, rest = 0, b""
-        body = {"model": how, "messages": [{"role": "user", "content": "Say something."}], "max_tokens": count}
-        async with client.stream("POST", f"{address}/v1/chat/completions", json={**body, "stream": True}) as response:
-            async for data in response.aiter_bytes():
-                *events, rest = (rest + data).split(b"\n\n")
-                for event in events:
-                    if event != b"data: [DONE]":
-                        choices = json.loads(event[6:])["choices"]
-                        texts += bool(choices and choices[0]["delta"].get("content"))
-        return texts
-
-    return stream
-
-
-def ollama_stream(client: Any) -> Stream:
-    """Read with the `ollama` client alone."""
-
-    async def stream(count: int, how: str) -> int:
-        texts = 0
-        messages = [{"role": "user", "content": "Say something."}]
-        async for part in await client.chat(model=how, messages=messages, stream=True, options={"num_predict": count}):
-            texts += bool(part.message.content)
-        return texts
-
-    return stream
 
 
 @asynccontextmanager
@@ -159,7 +44,7 @@ async def openai_rivals(address: str) -> AsyncIterator[dict[str, Stream]]:
         enter = stack.enter_async_context
         ours = await enter(Ours("openai", f"{address}/v1"))
         client = await enter(openai.AsyncOpenAI(api_key="none", base_url=f"{address}/v1", max_retries=0))
-        raw = await enter(httpx2.AsyncClient(timeout=None))
+        raw = await enter(httpx2.AsyncClient(timeout=None, limits=httpx2.Limits(max_connections=None)))
         rivals = {"ours": ours.stream, "openai": openai_stream(client), "httpx2": httpx_stream(raw, address)}
         try:
             transport: Any = openai.DefaultAioHttpClient()
@@ -184,17 +69,29 @@ async def ollama_rivals(address: str) -> AsyncIterator[dict[str, Stream]]:
         await client.close()
 
 
+@asynccontextmanager
+async def huggingface_rivals(address: str) -> AsyncIterator[dict[str, Stream]]:
+    """Open all that reads chat completions for Hugging Face."""
+    from huggingface_hub import AsyncInferenceClient
+
+    async with (
+        Ours("huggingface", f"{address}/v1") as ours,
+        AsyncInferenceClient(base_url=f"{address}/v1", api_key="none") as client,
+    ):
+        yield {"ours": ours.stream, "huggingface_hub": huggingface_stream(client)}
+
+
 # --- figures --------------------------------------------------------------------------------------------------------
 
 
 async def read(stream: Stream, count: int, how: str) -> float:
     """Return the CPU seconds of one stream."""
 
-    async def whole() -> None:
-        texts = await stream(count, how)
-        assert texts == count, f"{texts} texts came of {count}"
+    async def once() -> None:
+        size, whole = await stream(count, how), len(text(count))
+        assert size == whole, f"{size} characters came of {whole}"
 
-    return await acpu(whole)
+    return await acpu(once)
 
 
 async def fixed(stream: Stream, how: str, calls: int) -> float:
@@ -276,6 +173,18 @@ def ollama_burst(effort: Effort) -> Iterator[Row]:
         yield from compared(asyncio.run(measured(server.address)), "line, burst", "ollama", 1.0)
 
 
+def huggingface_burst(effort: Effort) -> Iterator[Row]:
+    """CPU per chunk of chat completions through Hugging Face's client, coming as fast as they can."""
+    count = effort.size(CHUNKS)
+
+    async def measured(address: str) -> dict[str, list[float]]:
+        async with huggingface_rivals(address) as rivals:
+            return await in_turns(rivals, effort.rounds, count, "burst")
+
+    with Server() as server:
+        yield from compared(asyncio.run(measured(server.address)), "chunk, burst", "huggingface_hub")
+
+
 def openai_paced(effort: Effort) -> Iterator[Row]:
     """CPU per chunk of chat completions that come one each millisecond."""
     count = effort.size(1_000)
@@ -306,27 +215,81 @@ def one_call(effort: Effort) -> Iterator[Row]:
         yield from compared(asyncio.run(measured(server.address)), "call of one chunk", "openai", unit="ms CPU")
 
 
+async def at_once(stream: Stream, streams: int, count: int) -> float:
+    """Read so many streams of `count` chunks at once; return the seconds that they took."""
+    gc.collect()
+    began = time.perf_counter()
+    sizes = await asyncio.gather(*(stream(count, "burst") for _ in range(streams)))
+    took = time.perf_counter() - began
+    assert set(sizes) == {len(text(count))}
+    return took
+
+
 def together(effort: Effort) -> Iterator[Row]:
-    """Two hundred streams of 50 chunks at once."""
-    streams, count = 200, 50
+    """Two hundred and a thousand streams of 50 chunks at once."""
+    count = 50
 
-    async def rate(stream: Stream) -> float:
-        gc.collect()
-        began = time.perf_counter()
-        texts = sum(await asyncio.gather(*(stream(count, "burst") for _ in range(streams))))
-        assert texts == streams * count
-        return texts / (time.perf_counter() - began)
-
-    async def measured(address: str) -> dict[str, list[float]]:
+    async def measured(address: str, streams: int) -> dict[str, list[float]]:
         async with openai_rivals(address) as rivals:
-            pair = {name: rivals[name] for name in ("ours", "openai")}
-            took = [
-                {name: await rate(stream) for name, stream in pair.items()} for _ in range(min(effort.rounds, 3) + 1)
-            ]
-            return {name: [figures[name] for figures in took[1:]] for name in pair}
+            found: dict[str, list[float]] = {name: [] for name in ("ours", "openai")}
+            for i in range(min(effort.rounds, 3) + 1):
+                for name, rates in found.items():
+                    rate = streams * count / await at_once(rivals[name], streams, count)
+                    if i:
+                        rates.append(rate)
+            return found
 
+    room_for_sockets()
+    for streams in (200, 1_000):
+        with Server() as server:
+            found = asyncio.run(measured(server.address, streams))
+            yield from compared(found, f"{streams:,} streams of {count}", "openai", unit="chunks/s")
+
+
+def kept(effort: Effort) -> Iterator[Row]:
+    """What a thousand streams of 50 chunks at once take at most, and what they leave; the process's Python objects."""
+    streams, count = effort.size(1_000), 50
+
+    async def thunks(ours: Ours) -> list[Any]:
+        begun = await asyncio.gather(*(ours.begun(count, "burst") for _ in range(streams)))
+        return list(await asyncio.gather(*(thunk for thunk in begun)))
+
+    def traced() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    async def peak(stream: Stream) -> float:
+        before = traced()
+        tracemalloc.reset_peak()
+        await at_once(stream, streams, count)
+        return (tracemalloc.get_traced_memory()[1] - before) / 1e6
+
+    async def measured(address: str) -> list[Row]:
+        async with openai_rivals(address) as rivals, Ours("openai", f"{address}/v1") as ours:
+            pair = {name: rivals[name] for name in ("ours", "openai")}
+            for stream in pair.values():
+                await at_once(stream, streams, count)  # pools and caches are filled once
+            await thunks(ours)
+            tracemalloc.start()
+            try:
+                peaks = {name: [await peak(stream)] for name, stream in pair.items()}
+                before = traced()
+                finished = await thunks(ours)
+                held = traced()
+                del finished
+                await asyncio.sleep(0.1)  # the loop lets go of its own handles a turn later
+                left = traced()
+            finally:
+                tracemalloc.stop()
+            return [
+                *compared(peaks, f"{streams:,} streams of {count}, most memory", "openai", unit="MB"),
+                Row(name=f"finished thunk of {count} chunks", figure=(held - left) / streams / 1e3, unit="kB"),
+                Row(name="left of it when it is let go", figure=(left - before) / streams / 1e3, unit="kB"),
+            ]
+
+    room_for_sockets()
     with Server() as server:
-        yield from compared(asyncio.run(measured(server.address)), "200 streams of 50", "openai", unit="chunks/s")
+        yield from asyncio.run(measured(server.address))
 
 
 def stop(effort: Effort) -> Iterator[Row]:
@@ -362,4 +325,4 @@ def stop(effort: Effort) -> Iterator[Row]:
         yield from asyncio.run(measured(provider, path))
 
 
-MEASURES = (openai_burst, ollama_burst, openai_paced, one_call, together, stop)
+MEASURES = (openai_burst, ollama_burst, huggingface_burst, openai_paced, one_call, together, kept, stop)

@@ -7,7 +7,7 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -51,6 +51,7 @@ class _Delta(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
 
 
@@ -91,7 +92,18 @@ class ChatReply:
         refused: Turns an error object inside the stream into the error that it means.
     """
 
-    __slots__ = ("_backend", "_calls", "_done", "_finish_reason", "_model", "_raw", "_refused", "_renamed", "_usage")
+    __slots__ = (
+        "_backend",
+        "_calls",
+        "_done",
+        "_finish_reason",
+        "_model",
+        "_raw",
+        "_refused",
+        "_refusing",
+        "_renamed",
+        "_usage",
+    )
 
     def __init__(
         self, *, model: str, keep: bool, backend: str, refused: Callable[[Any], BackendError], renamed: bool = True
@@ -104,32 +116,37 @@ class ChatReply:
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
         self._calls: dict[int, list[ToolCallEvent]] = {}
-        self._done = False
+        self._done = self._refusing = False
 
     def read(self, message: bytes) -> Iterator[Said]:
-        """Read one chunk.
+        """Read one chunk; see `read_all`."""
+        return self.read_all((message,))
+
+    def read_all(self, messages: Iterable[bytes]) -> Iterator[Said]:
+        """Read chunks, up to `[DONE]`.
+
+        One generator for all that came together: one for each chunk would cost a tenth of what reading it does.
 
         Raises:
-            MalformedReply: it is not JSON, or not a chunk.
-            BackendError: it is an error object.
+            MalformedReply: one is not JSON, or not a chunk; what came before it is said first.
+            BackendError: one is an error object; likewise.
         """
-        if message == b"[DONE]":
-            self._done = True
-            return
-        chunk = self._chunk(message)
-        if chunk.usage is not None:
-            self._note_usage(chunk)
-        for choice in chunk.choices or ():
-            if choice.finish_reason:  # some servers write "" for "not yet"
-                self._finish_reason = choice.finish_reason
-                if self._renamed and chunk.model:
-                    self._model = chunk.model
-            delta = choice.delta
-            if delta is not None:
-                if delta.reasoning_content or delta.reasoning or delta.tool_calls:
-                    yield from self._unusual(delta)
-                if delta.content:
-                    yield delta.content
+        for message in messages:
+            if message == b"[DONE]":
+                self._done = True
+                return
+            chunk = self._chunk(message)
+            if chunk.usage is not None:
+                self._note_usage(chunk)
+            for choice in chunk.choices or ():
+                if choice.finish_reason:  # some servers write "" for "not yet"
+                    self._note_finish(choice.finish_reason, chunk)
+                delta = choice.delta
+                if delta is not None:
+                    if delta.reasoning_content or delta.reasoning or delta.tool_calls or delta.refusal:
+                        yield from self._unusual(delta)
+                    if delta.content:
+                        yield delta.content
 
     def _chunk(self, message: bytes) -> _Chunk:
         try:
@@ -169,11 +186,17 @@ class ChatReply:
                 complete=True,
             )
         reason = _FINISH_REASONS.get(self._finish_reason or "stop", "stop")
+        if self._refusing and reason == "stop":
+            reason = "content_filter"
         yield Finished(finish_reason=reason, usage=self._usage, model=self._model, raw=self._raw)
 
     def _unusual(self, delta: _Delta) -> Iterator[Said]:
         if thought := delta.reasoning_content or delta.reasoning:
             yield Thinking(text=thought)
+        if delta.refusal:
+            # What the model says instead of an answer, to be shown like one. The server calls its end "stop".
+            self._refusing = True
+            yield delta.refusal
         for piece in delta.tool_calls or ():
             function = piece.function or _Function()
             event = ToolCallEvent(
@@ -181,6 +204,11 @@ class ChatReply:
             )
             self._calls.setdefault(piece.index, []).append(event)
             yield event
+
+    def _note_finish(self, reason: str, chunk: _Chunk) -> None:
+        self._finish_reason = reason
+        if self._renamed and chunk.model:
+            self._model = chunk.model
 
     def _note_usage(self, chunk: _Chunk) -> None:
         told = chunk.usage

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, suppress
 from contextvars import Context
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -25,6 +25,7 @@ from ._limits import Limits
 from ._patience import Patience
 from ._refusals import Refusals
 from ._retries import attempts
+from ._writable import NOT_JSON, unwritable
 
 _LAST_BYTES = 1.0
 """Seconds that a stream has to close after its terminal message, before its connection is given up."""
@@ -36,8 +37,8 @@ _LONGEST_EXPLANATION = 64 * 1024
 class Reply(Protocol):
     """One answer while it comes: a provider's messages in, text and events out."""
 
-    def read(self, message: bytes) -> Iterator[Said]:
-        """Read one message."""
+    def read_all(self, messages: Iterable[bytes]) -> Iterator[Said]:
+        """Read messages, up to the one that says that it was the last."""
         ...
 
     def whole(self) -> bool:
@@ -162,15 +163,20 @@ class HttpBackend(Backend):
         """Return the library's error for one of the client's; `began` says whether text had come."""
         return self._refusals().of_transport(error, began=began)
 
-    async def _checked(self, response: Any, content_types: tuple[str, ...]) -> AsyncIterator[bytes]:
+    async def _checked(
+        self, response: Any, content_types: tuple[str, ...], stack: AsyncExitStack
+    ) -> AsyncIterator[bytes]:
         """Return the bytes of a response, where it is the stream that was asked for; else raise what it is."""
         if response.status_code != 200:
             raise self._refusals().of_status(response.status_code, response.headers, await _beginning(response))
         content_type = response.headers.get("content-type", "")
         if not content_type.startswith(content_types):
             raise self._refusals().of_reply(content_type, await _beginning(response))
-        chunks: AsyncIterator[bytes] = response.aiter_bytes()
-        return chunks
+        # Read as they came in, unless they are packed: `aiter_bytes` is two generators and two decoders more for each
+        # piece. What it would close, `stack` closes: the iterator here, then the response, which the provider entered.
+        plain = response.headers.get("content-encoding", "identity") == "identity"
+        chunks: AsyncGenerator[bytes, None] = aiter(response.stream) if plain else response.aiter_bytes()
+        return await stack.enter_async_context(aclosing(chunks))
 
     # --- the stream -------------------------------------------------------------------------------------------------
 
@@ -199,8 +205,8 @@ class HttpBackend(Backend):
                     yield said
                 if not reply.whole():
                     async for data in chunks:
-                        for said in _read(reply, decoder.feed(data)):
-                            patience.renew()
+                        for number, said in enumerate(reply.read_all(decoder.feed(data))):
+                            patience.renew(looking=not number)  # the others came with the first, at its time
                             yield said
                         if reply.whole():
                             break
@@ -235,12 +241,12 @@ class HttpBackend(Backend):
 
     async def _first_piece(self, client: Any, request: Request, stack: AsyncExitStack) -> _Begun:
         try:
-            chunks = await self._open(client, request, stack)
+            chunks = await self._opened(client, request, stack)
             decoder, reply = self._decoder(), self._reply(request)
             first: Iterator[Said] = iter(())
             async for data in chunks:
                 # Read one by one: an error that follows text, in the same bytes, comes after that text.
-                pieces = _read(reply, decoder.feed(data))
+                pieces = reply.read_all(decoder.feed(data))
                 if (piece := next(pieces, None)) is not None:
                     first = chain((piece,), pieces)
                     break
@@ -249,6 +255,15 @@ class HttpBackend(Backend):
             return _Begun(stack.pop_all(), chunks, decoder, reply, first)
         except self._failures() as error:
             raise self._translated(error, began=False) from error
+
+    async def _opened(self, client: Any, request: Request, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+        try:
+            return await self._open(client, request, stack)
+        except NOT_JSON as error:
+            # What cannot be written is looked for only now: on their way out, most requests need no second look.
+            if (mistake := unwritable(request, error)) is not None:
+                raise mistake from error
+            raise
 
     def _check_address(self, address: str) -> None:
         bare = self.bare_hosts and "://" not in address
@@ -290,13 +305,13 @@ class HttpBackend(Backend):
             with suppress(TimeoutError, MalformedReply, *self._failures()):
                 async with asyncio.timeout(_LAST_BYTES):
                     async for data in begun.chunks:
-                        said += _read(begun.reply, begun.decoder.feed(data))
+                        said += begun.reply.read_all(begun.decoder.feed(data))
                         if begun.reply.over():
                             break
         if not begun.reply.over():
             # A last message that does not read is one that the stream's end cut in two: truncated, not malformed.
             with suppress(MalformedReply):
-                said += _read(begun.reply, begun.decoder.flush())
+                said += begun.reply.read_all(begun.decoder.flush())
         return [*said, *begun.reply.end()]
 
     async def _drained(self, chunks: AsyncIterator[bytes]) -> None:
@@ -326,14 +341,6 @@ async def _beginning(response: Any) -> bytes:
         if len(body) >= _LONGEST_EXPLANATION:
             break
     return body
-
-
-def _read(reply: Reply, messages: list[bytes]) -> Iterator[Said]:
-    """Read messages up to the one that says that it was the last."""
-    for message in messages:
-        yield from reply.read(message)
-        if reply.over():
-            break
 
 
 def _is_number(value: object, kind: str) -> bool:

@@ -43,14 +43,16 @@ class Patience:
         self._look()
         return self
 
-    def renew(self) -> None:
-        """Note that a piece came.
+    def renew(self, *, looking: bool = True) -> None:
+        """Note that a piece came; of those that come together, only the first needs to be `looking` at the clock.
 
         Raises:
             BackendTimeout: the time for the whole is over.
         """
-        self._last = self._loop.time()
         self._pieces += 1
+        if not looking:
+            return
+        self._last = self._loop.time()
         if self._last > self._end:
             raise self._error()
 

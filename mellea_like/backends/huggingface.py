@@ -58,7 +58,7 @@ class HuggingFaceBackend(ChatHttpBackend):
         sending = http.stream(
             "POST", prepared.url, json=prepared.json, headers=prepared.headers, timeout=client.timeout
         )
-        return await self._checked(await stack.enter_async_context(sending), ("text/event-stream",))
+        return await self._checked(await stack.enter_async_context(sending), ("text/event-stream",), stack)
 
     def _prepared(self, client: Any, request: Request) -> Any:
         from huggingface_hub.inference._providers import get_provider_helper

@@ -8,14 +8,14 @@ Source: https://docs.ollama.com/api/chat
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 
 from ..content import Message, Request, ToolCall
-from ..errors import MalformedReply, RequestRefused
+from ..errors import InvalidArgument, MalformedReply, RequestRefused
 from ..events import Finished, FinishReason, Said, Thinking, ToolCallEvent, Usage
 from ..options import ModelOption
 from ..sse import LineDecoder
@@ -66,17 +66,20 @@ class OllamaModelBackend(HttpBackend):
     async def _open(self, client: Any, request: Request, stack: AsyncExitStack) -> AsyncIterator[bytes]:
         sending = client._client.stream("POST", "/api/chat", json=self._body(request))
         response = await stack.enter_async_context(sending)
-        return await self._checked(response, ("application/x-ndjson", "application/json"))
+        return await self._checked(response, ("application/x-ndjson", "application/json"), stack)
 
     def _body(self, request: Request) -> dict[str, Any]:
         options = request.options
         chosen = {field: options[option] for option, field in _OPTIONS.items() if option in options}
         extra = dict(request.extra)
+        more = extra.pop("options", {})
+        if not isinstance(more, Mapping):
+            raise InvalidArgument(f"The model option 'extra' has {more!r} as 'options'; Ollama takes a dict there.")
         body: dict[str, Any] = {
             "model": self.model_id,
             "messages": [_message(message) for message in request.messages],
             "stream": True,
-            "options": {**chosen, **extra.pop("options", {})},
+            "options": {**chosen, **more},
         }
         if request.schema is not None:
             body["format"] = dict(request.schema)
@@ -155,7 +158,23 @@ class _Answer:
         self._last: _Line | None = None
         self._calls = 0
 
-    def read(self, message: bytes) -> Iterator[Said]:
+    def read_all(self, messages: Iterable[bytes]) -> Iterator[Said]:
+        for message in messages:
+            line = self._line(message)
+            if line.done:
+                self._last = line
+            said = line.message
+            if said is not None:
+                if said.thinking:
+                    yield Thinking(text=said.thinking)
+                if said.content:
+                    yield said.content
+                for call in said.tool_calls or ():
+                    yield self._tool_call(call)
+            if line.done:
+                return
+
+    def _line(self, message: bytes) -> _Line:
         try:
             line = _decode(message)
             if self._raw is not None:
@@ -170,16 +189,7 @@ class _Answer:
         if line.error is not None:
             refusal = self._refusals.in_stream(line.error)
             raise refusal
-        if line.done:
-            self._last = line
-        said = line.message
-        if said is not None:
-            if said.thinking:
-                yield Thinking(text=said.thinking)
-            if said.content:
-                yield said.content
-            for call in said.tool_calls or ():
-                yield self._tool_call(call)
+        return line
 
     def whole(self) -> bool:
         return self._last is not None

@@ -81,3 +81,12 @@ def ollama_url() -> str:
     # Nobody reads on: the pipe is closed, and the server's log goes nowhere.
     proxy.stderr.close()
     return f"http://127.0.0.1:{port}"
+
+
+if __name__ == "__main__":  # stand-ins for the live suite, until Enter is pressed
+    ABILITIES = "schema seed stop length system logprobs"
+    print(f"export OPENAI_BASE_URL={openai_url()} OPENAI_API_KEY=none MELLEA_LIKE_LIVE_OPENAI_CAN='{ABILITIES}'")
+    print(f"export MELLEA_LIKE_LIVE_HUGGINGFACE_URL={openai_url()} MELLEA_LIKE_LIVE_HUGGINGFACE_CAN='{ABILITIES}'")
+    print(f"export OLLAMA_HOST={ollama_url()} MELLEA_LIKE_LIVE_OLLAMA=llama/smol")
+    print("export MELLEA_LIKE_LIVE_OLLAMA_CAN='schema stop system images'", flush=True)
+    sys.stdin.readline()

@@ -105,6 +105,13 @@ OPENAI = Subject(
     idle=servers.idle,
     marks=[pytest.mark.model],
 )
+OPENAI_AIOHTTP = replace(
+    OPENAI,
+    name="openai-aiohttp",
+    takes=[
+        lambda path: OpenAIBackend("smol", base_url=servers.openai_url(), api_key="none", transport="aiohttp"),
+    ],
+)
 HUGGINGFACE = replace(
     OPENAI,
     name="huggingface",
@@ -120,7 +127,7 @@ OLLAMA = Subject(
     marks=[pytest.mark.model],
 )
 
-SUBJECTS = [FAKE, replayed(FAKE), LLAMACPP, replayed(LLAMACPP), OPENAI, HUGGINGFACE, OLLAMA]
+SUBJECTS = [FAKE, replayed(FAKE), LLAMACPP, replayed(LLAMACPP), OPENAI, OPENAI_AIOHTTP, HUGGINGFACE, OLLAMA]
 
 
 @pytest.fixture(scope="module")

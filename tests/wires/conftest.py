@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from mellea_like import MelleaSession, start_session
+from mellea_like import MelleaSession, engine, start_session
 
 from .server import CHAT, LINES, PATIENCE, Server, Speech
 
@@ -23,6 +23,7 @@ class Wire:
     speech: Speech
     path: str
     server: Server
+    usual: dict[str, Any] = field(default_factory=dict)
     opened: list[MelleaSession] = field(default_factory=list)
 
     @property
@@ -32,12 +33,13 @@ class Wire:
 
     def session(self, **options: Any) -> MelleaSession:
         """Start a session on this backend, without retries and with little patience."""
-        usual = {"base_url": self.url, "api_key": "key", "retries": 0, "timeout": PATIENCE}
+        usual = {"base_url": self.url, "api_key": "key", "retries": 0, "timeout": PATIENCE, **self.usual}
         self.opened.append(start_session(self.name, "small", **{**usual, **options}))
         return self.opened[-1]
 
 
 SPEECHES = {"openai": (CHAT, "/v1"), "ollama": (LINES, ""), "huggingface": (CHAT, "/v1")}
+AIOHTTP = "openai over aiohttp"
 
 
 @pytest.fixture(scope="session")
@@ -61,25 +63,40 @@ def no_address_from_outside(monkeypatch: pytest.MonkeyPatch, one_authority: Path
 
 
 @pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let seconds pass on the library's own loop, at once: what is due by then happens now."""
+
+    def move(seconds: float) -> None:
+        home = engine.loop()
+        clock = home.time
+        monkeypatch.setattr(home, "time", lambda: clock() + seconds)
+        home.call_soon_threadsafe(lambda: None)
+
+    return move
+
+
+@pytest.fixture
 def server() -> Iterator[Server]:
     """The server, which must have seen every connection closed when the sessions on it are."""
     with Server() as running:
         yield running
 
 
-def wired(name: str, server: Server) -> Iterator[Wire]:
+def wired(title: str, server: Server) -> Iterator[Wire]:
     """Connect a backend with a server, and check that nothing is left open behind them."""
+    name, _, transport = title.partition(" over ")
     speech, path = SPEECHES[name]
-    wire = Wire(name=name, speech=speech, path=path, server=server)
+    usual = {"transport": transport} if transport else {}
+    wire = Wire(name=name, speech=speech, path=path, server=server, usual=usual)
     yield wire
     for session in wire.opened:
         session.close()
     assert server.all_closed(), "a connection was left open"
 
 
-@pytest.fixture(params=SPEECHES)
+@pytest.fixture(params=[*SPEECHES, AIOHTTP])
 def wire(request: pytest.FixtureRequest, server: Server) -> Iterator[Wire]:
-    """Each of the backends, in turn."""
+    """Each of the backends, in turn, and each of their transports."""
     yield from wired(request.param, server)
 
 

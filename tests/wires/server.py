@@ -220,6 +220,15 @@ class Server:
         with self._changed:
             return self._changed.wait_for(lambda: not self.open, PATIENCE)
 
+    def all_stopped(self) -> bool:
+        """Wait until no connection is open that has been asked something; False where one stays."""
+
+        def stopped() -> bool:
+            return all(self.connections[asked.connection].closed.is_set() for asked in self.asked)
+
+        with self._changed:
+            return self._changed.wait_for(stopped, PATIENCE)
+
     def drop_all(self) -> None:
         """Close every connection from the server's side, and wait until they are."""
         for connection in self.connections:

@@ -46,8 +46,8 @@ def read(name: str, pieces: list[bytes]) -> list[Said]:
     """Read an answer as the backend does, without a server."""
     backend = backend_class(name)("small")
     decoder, reply = backend._decoder(), backend._reply(Request(messages=(Message("user", "go"),)))
-    heard = [one for piece in pieces for message in decoder.feed(piece) for one in reply.read(message)]
-    heard += [one for message in decoder.flush() for one in reply.read(message)]
+    heard = [one for piece in pieces for one in reply.read_all(decoder.feed(piece))]
+    heard += reply.read_all(decoder.flush())
     return [*heard, *reply.end()]
 
 

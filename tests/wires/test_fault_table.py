@@ -27,6 +27,7 @@ def test_every_fault_that_is_tested_has_a_row():
     left_out = {
         "test_an_address_that_is_none_in_the_environment",
         "test_a_close_before_the_length_that_was_promised",
+        "test_a_close_behind_more_than_one_read",
         "test_a_flood_without_any_text",
         "test_a_flood_of_comments",
         "test_silence_is_measured_from_the_last_piece",

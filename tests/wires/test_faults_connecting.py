@@ -102,7 +102,7 @@ def test_something_that_does_not_speak_http(wire: Wire):
 
 @pytest.mark.parametrize("before", ["nothing", "head"])
 def test_a_first_byte_that_does_not_come(wire: Wire, before: str):
-    wire.server.plays([*([begun(wire.speech.content_type)] if before == "head" else []), Hold()])
+    wire.server.always_plays([*([begun(wire.speech.content_type)] if before == "head" else []), Hold()])
     error = failure(wire.session(timeout=0.2), BackendTimeout)
     assert str(error).startswith("Nothing came for 0.2 s")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import json
 import time
@@ -19,6 +20,7 @@ from mellea_like import (
     Truncated,
 )
 from mellea_like.backends import _http
+from mellea_like.engine import block_on_engine
 
 from .conftest import Wire
 from .server import CLOSE, LAST, RESET, Flood, Hold, begun, chunk, event, finish, refusal, whole, zipped
@@ -272,17 +274,28 @@ def test_a_server_that_restarts_during_a_session(wire: Wire):
     assert cut.partial_text == "cut "
 
 
-def test_silence_is_measured_from_the_last_piece(wire: Wire):
-    wire.server.plays([*wire.speech.start("Hello"), Hold()])
-    with pytest.raises(BackendTimeout, match="after 1 pieces"):
-        wire.session(timeout=None).instruct("go", model_options={"stream_timeout": 0.2})
+def test_silence_is_measured_from_the_last_piece(wire: Wire, later):
+    hold = Hold()
+    wire.server.plays([*wire.speech.start("Hel"), hold, chunk(wire.speech.text("lo")), Hold()])
+    thunk = wire.session(timeout=None).instruct("go", model_options={"stream_timeout": 60}, await_result=False)
+    reader = iter(thunk)
+    assert next(reader) == "Hel"
+    later(40)
+    hold.release()
+    assert next(reader) == "lo"
+    later(40)
+    block_on_engine(asyncio.sleep(0))
+    assert thunk.state == "running"
+    later(40)
+    with pytest.raises(BackendTimeout, match="for 60 s, after 2 pieces"):
+        next(reader)
 
 
 @pytest.mark.parametrize("last", [RESET, CLOSE, LAST, Hold(), Flood(chunk(b": ping\n\n"))], ids=repr)
 @pytest.mark.parametrize("wire", ["openai"], indirect=True)
 @pytest.mark.parametrize("text", ["Hello", ""])
 def test_a_break_after_the_finish_reason_costs_nothing(wire: Wire, text: str, last, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_http, "_LAST_BYTES", 0.3)
+    monkeypatch.setattr(_http, "_LAST_BYTES", 0.6)
     wire.server.plays([*wire.speech.start(text), chunk(event(finish("length"))), last])
-    answer = wire.session(timeout=0.2).instruct("go")
+    answer = wire.session(timeout=0.5).instruct("go")
     assert (answer.value, answer.finish_reason, answer.usage) == (text, "length", None)

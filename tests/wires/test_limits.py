@@ -9,6 +9,7 @@ import pytest
 
 from mellea_like import BackendTimeout, BackendUnavailable, GenerationCancelled, InvalidArgument, RateLimited
 from mellea_like.backends._limits import Limits
+from mellea_like.engine import block_on_engine
 
 from .conftest import Wire
 from .server import Asked, Hold, Script, chunk, refusal
@@ -80,11 +81,15 @@ def test_a_call_that_depends_on_another_does_not_take_its_place(wire: Wire):
     assert prompts(wire) == ["first", "H!", "H!", "H!"]
 
 
-def test_waiting_in_line_is_not_silence(wire: Wire):
+def test_waiting_in_line_is_not_silence(wire: Wire, later):
     wire.server.plays([*wire.speech.start("H"), Hold()], wire.speech.answer("H"))
     m = wire.session(max_concurrency=1)
-    first = m.instruct("stalls", model_options={"stream_timeout": 0.3}, await_result=False)
-    second = m.instruct("waits", model_options={"stream_timeout": 0.2}, await_result=False)
+    first = m.instruct("stalls", model_options={"stream_timeout": 60}, await_result=False)
+    assert next(iter(first)) == "H"
+    second = m.instruct("waits", model_options={"stream_timeout": 50}, await_result=False)
+    for _ in range(5):
+        block_on_engine(asyncio.sleep(0))  # it comes to its place in the line
+    later(61)
     with pytest.raises(BackendTimeout):
         first.result()
     assert second.result().value == "H"

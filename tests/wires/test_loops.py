@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Wire
+from .conftest import AIOHTTP, Wire
 from .server import PATIENCE, Hold
 
 
@@ -80,8 +80,8 @@ def test_a_thunk_of_a_loop_that_has_ended_is_read_on_another(wire: Wire):
 
 # --- processes --------------------------------------------------------------------------------------------------------
 
-alone = pytest.mark.parametrize("wire", ["ollama"], indirect=True)
-"""Once is enough for what the backends have in common: each run starts a Python of its own."""
+alone = pytest.mark.parametrize("wire", ["ollama", AIOHTTP], indirect=True)
+"""Once for each family of clients is enough: each run starts a Python of its own."""
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def strictly_ran(wire: Wire) -> Callable[[str], str]:
         begin = f"""
             from mellea_like import start_session
             def start(**options):
-                usual = dict(base_url={wire.url!r}, api_key="key", retries=0, timeout={PATIENCE})
+                usual = dict(base_url={wire.url!r}, api_key="key", retries=0, timeout={PATIENCE}, **{wire.usual})
                 return start_session({wire.name!r}, "small", **{{**usual, **options}})
         """
         text = textwrap.dedent(begin) + textwrap.dedent(program)
@@ -214,7 +214,7 @@ os.close(ours)
     started = f"""
 from mellea_like import start_session
 def start(**options):
-    return start_session({answering.name!r}, "small", base_url={answering.url!r}, api_key="key")
+    return start_session({answering.name!r}, "small", base_url={answering.url!r}, api_key="key", **{answering.usual})
 """
     command = [sys.executable, "-W", "error", "-c", started + program]
     here = Path(__file__).parents[2]

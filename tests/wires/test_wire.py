@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from mellea_like import ImageBlock, Message, RequestRefused, UnknownName, start_session
+from mellea_like import ImageBlock, InvalidArgument, Message, RequestRefused, UnknownName, start_session
 from mellea_like.content import ToolCall
 from mellea_like.events import ToolCallEvent, Usage
 
@@ -88,6 +88,33 @@ def test_an_option_becomes_its_field_and_nothing_else(wire: Wire, option: str, v
 def test_an_option_that_the_provider_does_not_have_is_refused_by_name(wire: Wire, option: str):
     with pytest.raises(UnknownName, match=f"Backend '{wire.name}' cannot honour the model option '{option}'"):
         wire.session(model_options={option: 1})
+
+
+CIRCLE: dict[str, Any] = {}
+CIRCLE["again"] = CIRCLE
+
+NOT_JSON = [
+    ("extra", {"ids": {1, 2}}, "'ids'.*type set"),
+    ("extra", {"deep": [{"er": object()}]}, "'deep'.*type object"),
+    ("extra", {("a", "b"): 1}, "keys must be"),
+    ("extra", CIRCLE, "Circular"),
+    ("extra", {"text": "\ud800"}, "surrogates"),
+    ("temperature", float("inf"), "inf.*type 'float'"),
+    ("logprobs", {5}, "type 'set'"),
+    ("tools", [{"function": print}], "type builtin_function_or_method"),
+]
+
+
+@pytest.mark.parametrize(("option", "value", "words"), NOT_JSON, ids=lambda part: str(part)[:20])
+def test_a_value_that_is_not_json_is_refused_by_name(wire: Wire, option: str, value: Any, words: str):
+    with pytest.raises(InvalidArgument, match=f"(?s)model option '{option}' is .*{words}"):
+        sent(wire, **{option: value})
+    assert wire.server.asked == []
+
+
+def test_ollamas_own_options_must_be_a_dict(ollama: Wire):
+    with pytest.raises(InvalidArgument, match="'extra' has 5 as 'options'"):
+        sent(ollama, extra={"options": 5})
 
 
 class Person(BaseModel):
@@ -263,6 +290,15 @@ def test_ollamas_tool_calls_are_read(ollama: Wire):
 @pytest.mark.parametrize("wire", ["openai", "huggingface"], indirect=True)
 def test_finish_reasons_are_read(wire: Wire, reason: str):
     assert answered(wire, wire.speech.text("H"), event(finish(reason)), DONE).finish_reason == reason
+
+
+@pytest.mark.parametrize(("told", "reason"), [("stop", "content_filter"), ("length", "length")])
+@pytest.mark.parametrize("wire", ["openai", "huggingface"], indirect=True)
+def test_a_models_refusal_is_text_that_says_what_it_is(wire: Wire, told: str, reason: str):
+    pieces = [event(delta(content=None, refusal=text)) for text in ("", "I cannot ", "help.")]
+    answer = answered(wire, *pieces, event(finish(told)), DONE)
+    assert list(answer) == ["I cannot ", "help."]
+    assert answer.finish_reason == reason
 
 
 @pytest.mark.parametrize(("said_by_it", "reason"), [("function_call", "tool_calls"), ("eos", "stop")])
