@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .agent import react as react
     from .backends import Backend as Backend
     from .backends.fake import Answer as Answer
     from .backends.fake import FakeBackend as FakeBackend
@@ -30,13 +31,17 @@ if TYPE_CHECKING:
     from .backends.openai import OpenAIBackend as OpenAIBackend
     from .backends.replay import RecordingBackend as RecordingBackend
     from .backends.replay import ReplayBackend as ReplayBackend
+    from .chunking import Chunk as Chunk
     from .component import CBlock as CBlock
-    from .component import Component as Component
+    from .component import Document as Document
     from .component import Instruction as Instruction
+    from .component import SimpleComponent as SimpleComponent
+    from .component import TemplateComponent as TemplateComponent
     from .content import ImageBlock as ImageBlock
     from .content import Message as Message
     from .content import Request as Request
     from .content import ToolCall as ToolCall
+    from .content import make_image_block as make_image_block
     from .context import ChatContext as ChatContext
     from .context import Context as Context
     from .context import SimpleContext as SimpleContext
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from .errors import DependencyFailed as DependencyFailed
     from .errors import GenerationCancelled as GenerationCancelled
     from .errors import InvalidArgument as InvalidArgument
+    from .errors import LoopBudgetExhausted as LoopBudgetExhausted
     from .errors import MalformedReply as MalformedReply
     from .errors import MelleaError as MelleaError
     from .errors import MissingPackage as MissingPackage
@@ -56,17 +62,27 @@ if TYPE_CHECKING:
     from .errors import NotComputed as NotComputed
     from .errors import OutputError as OutputError
     from .errors import OutputParseError as OutputParseError
+    from .errors import PreconditionFailed as PreconditionFailed
     from .errors import RateLimited as RateLimited
     from .errors import ReplayMismatch as ReplayMismatch
     from .errors import RequestRefused as RequestRefused
+    from .errors import RequirementsNotMet as RequirementsNotMet
     from .errors import ResultTimeout as ResultTimeout
     from .errors import ScriptExhausted as ScriptExhausted
     from .errors import SessionClosed as SessionClosed
     from .errors import TemplateError as TemplateError
+    from .errors import ToolError as ToolError
+    from .errors import ToolFailed as ToolFailed
+    from .errors import ToolRefused as ToolRefused
+    from .errors import ToolServerUnavailable as ToolServerUnavailable
+    from .errors import ToolTimeout as ToolTimeout
     from .errors import Truncated as Truncated
     from .errors import UnknownName as UnknownName
+    from .errors import UnknownTool as UnknownTool
+    from .errors import UnreadableContext as UnreadableContext
     from .errors import UnsupportedEventLoop as UnsupportedEventLoop
     from .errors import WrongProcess as WrongProcess
+    from .errors import WrongToolArguments as WrongToolArguments
     from .errors import WrongUse as WrongUse
     from .events import Cancelled as Cancelled
     from .events import Checked as Checked
@@ -79,17 +95,105 @@ if TYPE_CHECKING:
     from .events import Started as Started
     from .events import Thinking as Thinking
     from .events import ToolCallEvent as ToolCallEvent
-    from .events import Usage as Usage
+    from .events import ToolResult as ToolResult
+    from .free_functions import mfuncs as mfuncs
+    from .generative_function import GenerativeFunction as GenerativeFunction
+    from .generative_function import generative as generative
+    from .log import Log as Log
+    from .mcp_client import MCPConnection as MCPConnection
+    from .mcp_tools import MCPTools as MCPTools
+    from .mcp_tools import MCPToolSpec as MCPToolSpec
+    from .mcp_tools import discover_mcp_tools as discover_mcp_tools
+    from .mcp_tools import http_connection as http_connection
+    from .mcp_tools import stdio_connection as stdio_connection
+    from .mified import Mified as Mified
+    from .mified import MifiedProtocol as MifiedProtocol
+    from .mified import MObject as MObject
+    from .mified import Query as Query
+    from .mified import Transform as Transform
+    from .mified import mify as mify
     from .models import ModelIdentifier as ModelIdentifier
     from .models import model_ids as model_ids
+    from .opening import start_backend as start_backend
+    from .opening import start_session as start_session
     from .options import ModelOption as ModelOption
+    from .otel import trace_generations as trace_generations
+    from .partial import Partial as Partial
+    from .partial import PartialParser as PartialParser
+    from .partial import PartialState as PartialState
+    from .parts import Component as Component
+    from .parts import OffersTools as OffersTools
+    from .parts import Parsing as Parsing
+    from .ready_made import requires as requires
+    from .ready_made import uses_tool as uses_tool
+    from .requirement import Requirement as Requirement
+    from .requirement import check as check
+    from .requirement import req as req
+    from .requirement import reqify as reqify
+    from .requirement import simple_validate as simple_validate
+    from .samples import Sample as Sample
+    from .samples import Usage as Usage
+    from .samples import ValidationResult as ValidationResult
+    from .sampling import Attempt as Attempt
+    from .sampling import SamplingResult as SamplingResult
+    from .sampling import SamplingStrategy as SamplingStrategy
+    from .sampling.best_of_n import BestofNSamplingStrategy as BestofNSamplingStrategy
+    from .sampling.budget_forcing import BudgetForcingSamplingStrategy as BudgetForcingSamplingStrategy
+    from .sampling.escalation import EscalationStrategy as EscalationStrategy
+    from .sampling.majority import MajorityVotingStrategy as MajorityVotingStrategy
+    from .sampling.majority import MajorityVotingStrategyForMath as MajorityVotingStrategyForMath
+    from .sampling.multi_turn import MultiTurnStrategy as MultiTurnStrategy
+    from .sampling.rejection import RejectionSamplingStrategy as RejectionSamplingStrategy
+    from .sampling.repair import RepairTemplateStrategy as RepairTemplateStrategy
     from .session import MelleaSession as MelleaSession
-    from .session import start_session as start_session
+    from .telemetry import Sink as Sink
+    from .telemetry import add_sink as add_sink
+    from .telemetry import listening as listening
+    from .telemetry import on_event as on_event
+    from .telemetry import remove_sink as remove_sink
+    from .telling import flush_sinks as flush_sinks
+    from .telling import follow as follow
     from .thunk import ComputedModelOutputThunk as ComputedModelOutputThunk
     from .thunk import GenerationMetadata as GenerationMetadata
     from .thunk import ModelOutputThunk as ModelOutputThunk
+    from .tools import MelleaTool as MelleaTool
+    from .tools import tool as tool
+    from .workbench import acall_tools as acall_tools
+    from .workbench import call_tools as call_tools
 
 _ROOMS = {
+    "ready_made": ["requires", "uses_tool"],
+    "sampling.escalation": ["EscalationStrategy"],
+    "sampling.budget_forcing": ["BudgetForcingSamplingStrategy"],
+    "sampling.majority": ["MajorityVotingStrategy", "MajorityVotingStrategyForMath"],
+    "sampling.best_of_n": ["BestofNSamplingStrategy"],
+    "sampling.multi_turn": ["MultiTurnStrategy"],
+    "sampling.repair": ["RepairTemplateStrategy"],
+    "partial": ["Partial", "PartialParser", "PartialState"],
+    "mcp_client": ["MCPConnection"],
+    "mcp_tools": [
+        "MCPToolSpec",
+        "MCPTools",
+        "discover_mcp_tools",
+        "http_connection",
+        "stdio_connection",
+    ],
+    "agent": ["react"],
+    "workbench": ["acall_tools", "call_tools"],
+    "tools": ["MelleaTool", "tool"],
+    "parts": ["Component", "OffersTools", "Parsing"],
+    "mified": ["MObject", "Mified", "MifiedProtocol", "Query", "Transform", "mify"],
+    "telling": ["flush_sinks", "follow"],
+    "telemetry": ["Sink", "add_sink", "listening", "on_event", "remove_sink"],
+    "otel": ["trace_generations"],
+    "log": ["Log"],
+    "sampling.rejection": ["RejectionSamplingStrategy"],
+    "sampling": ["Attempt", "SamplingResult", "SamplingStrategy"],
+    "samples": ["Sample", "Usage", "ValidationResult"],
+    "chunking": ["Chunk"],
+    "requirement": ["Requirement", "check", "req", "reqify", "simple_validate"],
+    "generative_function": ["GenerativeFunction", "generative"],
+    "free_functions": ["mfuncs"],
     "backends": ["Backend"],
     "backends.fake": ["Answer", "FakeBackend", "Gate"],
     "backends.huggingface": ["HuggingFaceBackend"],
@@ -97,8 +201,20 @@ _ROOMS = {
     "backends.ollama": ["OllamaModelBackend"],
     "backends.openai": ["OpenAIBackend"],
     "backends.replay": ["RecordingBackend", "ReplayBackend"],
-    "component": ["CBlock", "Component", "Instruction"],
-    "content": ["ImageBlock", "Message", "Request", "ToolCall"],
+    "component": [
+        "CBlock",
+        "Document",
+        "Instruction",
+        "SimpleComponent",
+        "TemplateComponent",
+    ],
+    "content": [
+        "ImageBlock",
+        "Message",
+        "Request",
+        "ToolCall",
+        "make_image_block",
+    ],
     "context": ["ChatContext", "Context", "SimpleContext"],
     "errors": [
         "AlreadyComputed",
@@ -110,6 +226,7 @@ _ROOMS = {
         "DependencyFailed",
         "GenerationCancelled",
         "InvalidArgument",
+        "LoopBudgetExhausted",
         "MalformedReply",
         "MelleaError",
         "MissingPackage",
@@ -117,17 +234,27 @@ _ROOMS = {
         "NotComputed",
         "OutputError",
         "OutputParseError",
+        "PreconditionFailed",
         "RateLimited",
         "ReplayMismatch",
         "RequestRefused",
+        "RequirementsNotMet",
         "ResultTimeout",
         "ScriptExhausted",
         "SessionClosed",
         "TemplateError",
+        "ToolError",
+        "ToolFailed",
+        "ToolRefused",
+        "ToolServerUnavailable",
+        "ToolTimeout",
         "Truncated",
         "UnknownName",
+        "UnknownTool",
+        "UnreadableContext",
         "UnsupportedEventLoop",
         "WrongProcess",
+        "WrongToolArguments",
         "WrongUse",
     ],
     "events": [
@@ -142,11 +269,12 @@ _ROOMS = {
         "Started",
         "Thinking",
         "ToolCallEvent",
-        "Usage",
+        "ToolResult",
     ],
     "models": ["ModelIdentifier", "model_ids"],
     "options": ["ModelOption"],
-    "session": ["MelleaSession", "start_session"],
+    "opening": ["start_backend", "start_session"],
+    "session": ["MelleaSession"],
     "thunk": ["ComputedModelOutputThunk", "GenerationMetadata", "ModelOutputThunk"],
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

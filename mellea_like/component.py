@@ -1,32 +1,23 @@
-"""What can be said to a model: components, and the pieces they are made of.
-
-A component knows what it is made of (`parts`) and how it reads as messages (`messages`). A thunk among the parts is
-awaited before the component is rendered. Nothing here knows a backend or a session.
-"""
+"""Components that are made of text: blocks, instructions, documents, named parts, and those with a template file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar
 
-from .content import ImageBlock, Message
-from .errors import DependencyFailed, InvalidArgument
-from .template import render, render_file
+from .content import ImageSource, Message, Role, make_image_block
+from .errors import InvalidArgument
+from .parts import Component as Component
+from .parts import OffersTools as OffersTools
+from .parts import Parsing as Parsing
+from .parts import Sayable as Sayable
+from .parts import images_in, settled, text_of
+from .parts import said_messages as said_messages
+from .parts import thunks_in as thunks_in
+from .template import render, render_file, render_for
 from .thunk import ModelOutputThunk
-
-
-@runtime_checkable
-class Component(Protocol):
-    """Anything that can be said to a model: what it is made of, and how it reads."""
-
-    def parts(self) -> Iterable[object]:
-        """Give what the component is made of; thunks in it are awaited before `messages` is called."""
-        ...
-
-    def messages(self) -> Sequence[Message]:
-        """Render the component; every thunk of its parts has its text by now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +50,8 @@ class CBlock:
 class Instruction:
     """An instruction with what belongs to it; what `instruct` builds.
 
+    Thunks and components may stand wherever text may; they are data, and never rendered as templates.
+
     Args:
         description: What to do. With `user_variables`, a Jinja template.
         requirements: Sentences that the answer must satisfy, told to the model.
@@ -67,34 +60,38 @@ class Instruction:
         user_variables: Values for the templates in `description`, `prefix` and `icl_examples`; thunks are awaited.
             None leaves braces as they are.
         prefix: How the answer is to begin.
-        images: Images that go with the instruction.
+        images: Images that go with the instruction: blocks, or anything that `make_image_block` takes. Images among
+            the variables and in the grounding context go with it too.
+        repair: Why the answer before was not accepted, where there was one; told to the model as it is.
     """
 
-    description: str
+    description: object
     requirements: Sequence[str] = ()
     icl_examples: Sequence[object] = ()
     grounding_context: Mapping[str, object] = field(default_factory=dict)
     user_variables: Mapping[str, object] | None = None
-    prefix: str | None = None
-    images: Sequence[ImageBlock] = ()
+    prefix: object = None
+    images: Sequence[ImageSource] = ()
+    repair: str | None = None
 
     def parts(self) -> Iterable[object]:
-        """Give everything that may be, or hold, a thunk."""
-        return (self.description, *self.icl_examples, self.grounding_context, self.user_variables, self.prefix)
+        """Give everything that may be, or hold, a thunk or an image."""
+        return (self.description, self.icl_examples, self.grounding_context, self.user_variables, self.prefix)
 
     def messages(self) -> Sequence[Message]:
         """Render the instruction as one user's turn.
 
         Raises:
             TemplateError: a template is wrong, or names a variable that was not given.
+            InvalidArgument: an image is none.
         """
         variables = None if self.user_variables is None else settled(self.user_variables)
 
         def filled(text: object) -> str:
-            return str(settled(text)) if variables is None else render(str(settled(text)), variables)
+            return render(text, variables) if isinstance(text, str) and variables is not None else text_of(text)
 
         description = filled(self.description)
-        if self.requirements or self.icl_examples or self.grounding_context or self.prefix:
+        if self.requirements or self.icl_examples or self.grounding_context or self.prefix or self.repair:
             description = render_file(
                 "instruction.jinja2",
                 {
@@ -103,64 +100,157 @@ class Instruction:
                     "icl_examples": [filled(example) for example in self.icl_examples],
                     "grounding_context": settled(self.grounding_context),
                     "prefix": filled(self.prefix) if self.prefix else None,
+                    "repair": self.repair,
                 },
             ).rstrip("\n")
-        return (Message("user", description, images=tuple(self.images)),)
+        images = (*map(make_image_block, self.images), *images_in(self.parts()))
+        return (Message("user", description, images=images),)
 
 
-Sayable: TypeAlias = "str | Message | Component | ModelOutputThunk[Any]"
-"""What a session's verbs take: text, a turn, a component, or a thunk of an earlier call."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A text to work from, with its title and name; said by itself or as a part of something else.
 
+    Args:
+        text: What it says; text, a thunk, or a component.
+        title: What it is called.
+        doc_id: The name by which the model may cite it.
 
-def said_messages(said: Sayable) -> Sequence[Message]:
-    """Render anything sayable; text and thunks are a user's turn.
+    Example:
+        ```python
+        from mellea_like import Document, start_session
 
-    Raises:
-        InvalidArgument: it is not sayable.
+        report = Document("Sales rose by 4 %.", title="Report", doc_id="r1")
+        with start_session("fake", answers="By 4 % [r1].") as m:
+            print(m.instruct("By how much did sales rise?", grounding_context={"report": report}))
+        ```
     """
-    if isinstance(said, Message):
-        return (said,)
-    if isinstance(said, str | ModelOutputThunk):
-        return (Message("user", str(settled(said))),)
-    if isinstance(said, Component):
-        return said.messages()
-    raise InvalidArgument(
-        f"{type(said).__name__} cannot be said to a model: {said!r}. Give text, a Message, a thunk, or a component "
-        "(an object with `parts()` and `messages()`)."
-    )
+
+    text: object = field(kw_only=False)
+    title: str | None = field(default=None, kw_only=False)
+    doc_id: str | None = None
+
+    def parts(self) -> Iterable[object]:
+        """Give the text."""
+        return (self.text,)
+
+    def messages(self) -> Sequence[Message]:
+        """Render the document as a user's turn: a line with its name and title, then its text."""
+        head = " ".join(filter(None, [f"[{self.doc_id}]" if self.doc_id else None, self.title]))
+        text = text_of(self.text)
+        return (Message("user", f"{head}\n{text}" if head else text, images=images_in(self.text)),)
 
 
-def thunks_in(part: object) -> Iterator[ModelOutputThunk[Any]]:
-    """Find the thunks in a part: itself, or inside the lists, tuples, dicts and components that it is made of."""
-    if isinstance(part, ModelOutputThunk):
-        yield part
-    elif isinstance(part, str | bytes | int | float | None):
-        return
-    elif isinstance(part, Mapping):
-        for value in part.values():
-            yield from thunks_in(value)
-    elif isinstance(part, list | tuple | set | frozenset):
-        for value in part:
-            yield from thunks_in(value)
-    elif not isinstance(part, type | Message) and isinstance(part, Component):
-        for value in part.parts():
-            yield from thunks_in(value)
+class SimpleComponent:
+    """Named parts, said as one JSON object: text, numbers, lists, dicts, thunks, components.
 
+    Args:
+        named: The parts. Thunks among them, at any depth, are awaited; components stand as their text, and another
+            `SimpleComponent` as an object in the object.
 
-def settled(part: Any) -> Any:
-    """Return `part` with the text of each thunk in its place; the caller's own lists and dicts are left as they are.
+    Example:
+        ```python
+        from mellea_like import SimpleComponent, start_session
 
-    Raises:
-        DependencyFailed: a thunk failed or was cancelled.
+        with start_session("fake") as m:
+            haiku = m.instruct("Write a haiku.", await_result=False)
+            print(m.act(SimpleComponent(task="Judge this poem.", poem=haiku, scale=[1, 5])))
+        ```
     """
-    if isinstance(part, ModelOutputThunk):
-        if part.value is None:
-            error = part.error
-            why = f"failed: {error}" if error is not None else f"was {part.state}"
-            raise DependencyFailed(f"This call needs the text of {part!r}, which {why}", thunk=repr(part)) from error
-        return part.value
-    if isinstance(part, Mapping):
-        return {key: settled(value) for key, value in part.items()}
-    if isinstance(part, list | tuple):
-        return [settled(value) for value in part]
-    return part
+
+    __slots__ = ("_named",)
+
+    def __init__(self, **named: object) -> None:
+        self._named = named
+
+    def parts(self) -> Iterable[object]:
+        """Give the named parts."""
+        return self._named.values()
+
+    def messages(self) -> Sequence[Message]:
+        """Render the parts as one user's turn."""
+        return (Message("user", as_json(self), images=images_in(self)),)
+
+    def named(self) -> Mapping[str, object]:
+        """Give the parts by name."""
+        return self._named
+
+    def __repr__(self) -> str:
+        return f"SimpleComponent({', '.join(f'{name}={value!r}' for name, value in self._named.items())})"
+
+
+def as_json(value: object) -> str:
+    """Write a value as JSON for a model to read: thunks and components as their text, what JSON has not as `str()`."""
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, SimpleComponent):
+        value = value.named()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, type | ModelOutputThunk | Component):
+        return text_of(value)
+    named = dataclass_fields(value)
+    return text_of(value) if named is None else {name: _plain(inner) for name, inner in named.items()}
+
+
+def dataclass_fields(thing: object) -> dict[str, object] | None:
+    """Return the fields of a dataclass's instance by name, None for anything else."""
+    if isinstance(thing, type) or not is_dataclass(thing):
+        return None
+    return {f.name: getattr(thing, f.name) for f in fields(thing)}
+
+
+class TemplateComponent:
+    """A base for components that are a dataclass with a template file beside it: the fields are the variables.
+
+    The file is `templates/<ClassName>.jinja2` beside the module that defines the class, or the one that `template`
+    names, in the same folder or among the library's own; a subclass without a file of its own has its base's. It is
+    compiled once, and again when it was edited. Fields may be, or hold, thunks and components; images among them go
+    with the message.
+
+    Attributes:
+        template: The file's name, where it is not that of the class.
+        role: Whose turn it is.
+
+    Example:
+        ```python
+        from dataclasses import dataclass
+        from mellea_like import TemplateComponent, start_session
+
+        @dataclass
+        class Query(TemplateComponent):
+            content: str
+            query: str
+            template = "Query"  # one of the library's own; leave this out for `templates/Query.jinja2` of yours
+
+        with start_session("fake") as m:
+            print(m.act(Query(content="Sales rose by 4 %.", query="By how much?")))
+        ```
+    """
+
+    template: ClassVar[str] = "*"
+    role: ClassVar[Role] = "user"
+
+    def variables(self) -> Mapping[str, object]:
+        """Give what the template may name: the dataclass's fields, or an ordinary object's public attributes."""
+        return dataclass_fields(self) or {k: v for k, v in vars(self).items() if not k.startswith("_")}
+
+    def parts(self) -> Iterable[object]:
+        """Give the variables' values."""
+        return self.variables().values()
+
+    def messages(self) -> Sequence[Message]:
+        """Render the template as one turn.
+
+        Raises:
+            TemplateError: there is no template file, or it cannot be rendered; the message names places, file and line.
+        """
+        variables = self.variables()
+        text = render_for(type(self), settled(variables), names=(self.template,)).rstrip("\n")
+        return (Message(self.role, text, images=images_in(variables)),)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from .errors import InvalidArgument, unknown_name
+from .markup import markdown_text, safe_markdown
 from .options import ModelOption
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+_ROLES: tuple[str, ...] = get_args(Role)
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -20,11 +27,44 @@ _SIGNATURES = (
     (b"GIF8", "image/gif"),
     (b"RIFF", "image/webp"),
 )
+_BASE64_SIGNATURES = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
+"""How those read in base64."""
+
+_LONGEST_PATH = 4096
+"""Characters; what is longer is not a path."""
+
+_PNG_MODES = {"1", "L", "LA", "I;16", "P", "RGB", "RGBA"}
+
+
+class PillowImage(Protocol):
+    """What of an image of Pillow's is used here; Pillow itself is never imported."""
+
+    @property
+    def mode(self) -> str:
+        """The kind of its pixels: `"RGB"`, `"CMYK"`, …."""
+
+    def convert(self, mode: str, /) -> Any:
+        """Return the image in another mode."""
+
+    def save(self, file: Any, kind: str, /) -> None:
+        """Write the image, encoded, to a file."""
+
+
+ImageSource: TypeAlias = "ImageBlock | PillowImage | bytes | bytearray | str | PathLike[str]"
+"""What an image can be made of: a block, an image of Pillow's, encoded bytes, a path, an address, or base64 text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageBlock:
     """An image for a model that can see: base64 text with its media type, or the address of an image.
+
+    Args:
+        value: The encoded image (PNG, JPEG, GIF or WebP) as base64 text.
+        media_type: What `value` is.
+        url: The address of an image, which the provider fetches; instead of `value`.
+
+    Raises:
+        InvalidArgument: neither or both of `value` and `url` were given, or `value` is not base64.
 
     Example:
         ```python
@@ -39,6 +79,18 @@ class ImageBlock:
     media_type: str = "image/png"
     url: str | None = None
 
+    def __post_init__(self) -> None:
+        if bool(self.value) == (self.url is not None):
+            given = "both" if self.value else "neither"
+            raise InvalidArgument(f"An ImageBlock has either a value or a url; {given} was given.")
+        try:
+            binascii.a2b_base64(self.value, strict_mode=True)
+        except ValueError as error:
+            raise InvalidArgument(
+                f"An ImageBlock's value is base64 text; {self.value[:24]!r}… is not: {error}. For a path, an address, "
+                "bytes or an image of Pillow's, write `make_image_block(…)`."
+            ) from error
+
     @classmethod
     def from_bytes(cls, content: bytes) -> ImageBlock:
         """Build a block from an encoded image's bytes; the media type is read off its first bytes.
@@ -47,14 +99,59 @@ class ImageBlock:
             InvalidArgument: the bytes are not PNG, JPEG, GIF or WebP.
         """
         for signature, media_type in _SIGNATURES:
-            if content.startswith(signature):
+            if content.startswith(signature) and (signature != b"RIFF" or content[8:12] == b"WEBP"):
                 return cls(value=base64.b64encode(content).decode("ascii"), media_type=media_type)
         raise InvalidArgument(f"These {len(content)} bytes are not PNG, JPEG, GIF or WebP; they start {content[:8]!r}.")
 
     @classmethod
-    def from_file(cls, path: str | Path) -> ImageBlock:
-        """Build a block from an image file; see `from_bytes`."""
-        return cls.from_bytes(Path(path).read_bytes())
+    def from_file(cls, path: str | PathLike[str]) -> ImageBlock:
+        """Build a block from an image file; see `from_bytes`.
+
+        Raises:
+            InvalidArgument: the file cannot be read, or is not an image.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise InvalidArgument(f"The image file {str(path)!r} cannot be read: {error.strerror}.") from error
+        try:
+            return cls.from_bytes(content)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"The file {str(path)!r} is not an image. {error}") from error
+
+    @classmethod
+    def from_url(cls, url: str) -> ImageBlock:
+        """Build a block from the address of an image, which the provider fetches, or from a `data:` URL.
+
+        Raises:
+            InvalidArgument: it is neither an http(s) address nor a `data:` URL with an image in base64.
+        """
+        if url.startswith(("http://", "https://")):
+            return cls(url=url)
+        head, comma, value = url.partition(",")
+        if head.startswith("data:image/") and head.endswith(";base64") and comma:
+            return cls(value=value, media_type=head.removeprefix("data:").partition(";")[0])
+        raise InvalidArgument(
+            f"{url[:60]!r} is not the address of an image: it must start with http:// or https://, or be a `data:` URL "
+            "of an image in base64."
+        )
+
+    @classmethod
+    def from_pil_image(cls, image: PillowImage) -> ImageBlock:
+        """Build a block from an image of Pillow's, as PNG.
+
+        Raises:
+            InvalidArgument: it is not an image of Pillow's, or cannot be written as PNG.
+        """
+        if not _is_pillow(image):
+            raise InvalidArgument(f"from_pil_image takes an image of Pillow's, not {type(image).__name__}: {image!r}.")
+        buffer = BytesIO()
+        try:
+            # PNG has no CMYK and no floats; a printer's photograph is still a photograph.
+            (image if image.mode in _PNG_MODES else image.convert("RGB")).save(buffer, "PNG")
+        except (OSError, ValueError) as error:
+            raise InvalidArgument(f"{image!r} cannot be written as PNG: {error}") from error
+        return cls.from_bytes(buffer.getvalue())
 
     def as_url(self) -> str:
         """Return the address, or a `data:` URL of the content."""
@@ -66,6 +163,55 @@ class ImageBlock:
         return f"ImageBlock({self.url or f'{self.media_type}, {size} bytes'})"
 
 
+def _is_pillow(source: object) -> bool:
+    # Whoever has such an image has imported Pillow; whoever has none need not.
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(source, pillow.Image)
+
+
+def make_image_block(src: ImageSource) -> ImageBlock:
+    """Build an image block from whatever an image comes as.
+
+    Args:
+        src: An image of Pillow's, encoded bytes, a path, an address (`http://`, `https://`, `data:`), base64 text, or
+            a block, which is returned as it is. Addresses are passed on and not fetched.
+
+    Raises:
+        InvalidArgument: it is none of these, or not an image that models take (PNG, JPEG, GIF, WebP).
+
+    Example:
+        ```python
+        from mellea_like import make_image_block
+
+        print(make_image_block("https://example.org/cat.png"))
+        ```
+    """
+    match src:
+        case ImageBlock():
+            return src
+        case bytes() | bytearray():
+            return ImageBlock.from_bytes(bytes(src))
+        case str() if re.match(r"[a-z]+://|data:", src, re.IGNORECASE):
+            return ImageBlock.from_url(src)
+        case str() if len(src) > _LONGEST_PATH or src.startswith(_BASE64_SIGNATURES):
+            return _from_base64(src)
+        case str() | PathLike():
+            return ImageBlock.from_file(src)
+        case _ if _is_pillow(src):
+            return ImageBlock.from_pil_image(src)
+    raise InvalidArgument(
+        f"{type(src).__name__} is not an image: {src!r}. Give an image of Pillow's, bytes, a path, an address, or an "
+        "ImageBlock."
+    )
+
+
+def _from_base64(text: str) -> ImageBlock:
+    try:
+        return ImageBlock.from_bytes(base64.b64decode(text, validate=True))
+    except ValueError as error:
+        raise InvalidArgument(f"The text {text[:24]!r}… is neither a path nor an image in base64. {error}") from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """A model's wish to have tool `name` called; `arguments` is JSON text, exactly as the model wrote it."""
@@ -75,19 +221,20 @@ class ToolCall:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Message:
     """One turn of a chat.
 
     Args:
         role: `"system"`, `"user"`, `"assistant"` or `"tool"`.
         content: The text.
-        images: Images that go with the text.
+        images: Images that go with the text, as blocks or as anything that `make_image_block` takes.
         tool_calls: The tools that an assistant turn wants called.
         tool_call_id: On a `"tool"` turn, the call that it answers.
 
     Raises:
         UnknownName: the role is none of the four.
+        InvalidArgument: an image is none.
 
     Example:
         ```python
@@ -103,12 +250,33 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = field(default=(), kw_only=True)
     tool_call_id: str | None = field(default=None, kw_only=True)
 
-    def __post_init__(self) -> None:
-        if self.role not in get_args(Role):
-            raise unknown_name("role", self.role, get_args(Role))
+    def __init__(
+        self,
+        role: Role,
+        content: str,
+        *,
+        images: Sequence[ImageSource] = (),
+        tool_calls: Sequence[ToolCall] = (),
+        tool_call_id: str | None = None,
+    ) -> None:
+        # Written out, because it takes more kinds of images than it keeps.
+        if role not in _ROLES:
+            raise unknown_name("role", role, _ROLES)
+        keep = object.__setattr__
+        keep(self, "role", role)
+        keep(self, "content", content)
+        keep(self, "images", tuple(map(make_image_block, images)) if images else ())
+        keep(self, "tool_calls", tuple(tool_calls))
+        keep(self, "tool_call_id", tool_call_id)
 
     def __str__(self) -> str:
         return self.content
+
+    def _repr_markdown_(self) -> str:
+        calls = (f"tool call: <code>{markdown_text(f'{c.name}({c.arguments})')}</code>" for c in self.tool_calls)
+        images = (f"*{markdown_text(repr(image))}*" for image in self.images)
+        content = safe_markdown(self.content)
+        return "\n\n".join(filter(None, [f"**{self.role}**", *images, content, *calls]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

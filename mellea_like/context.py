@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeAlias
 
-from .component import Sayable, said_messages
 from .content import Message
-from .errors import InvalidArgument
+from .errors import InvalidArgument, UnreadableContext
+from .parts import Sayable, Saying, said_messages
 from .thunk import ModelOutputThunk
+
+Exchange: TypeAlias = "tuple[Sayable, ModelOutputThunk[Any] | None]"
+"""What was said, and the thunk of the answer."""
 
 
 class Turn:
@@ -18,13 +24,22 @@ class Turn:
     The rendered messages of a finished exchange are kept, so that turn 200 of a chat costs what turn 2 does.
     """
 
-    __slots__ = ("_messages", "answer", "before", "said")
+    __slots__ = ("_messages", "_saying", "answer", "before")
 
     def __init__(self, said: Sayable, answer: ModelOutputThunk[Any] | None, before: Turn | None) -> None:
-        self.said = said
+        self._saying = said
         self.answer = answer
         self.before = before
         self._messages: Sequence[Message] | None = None
+
+    @property
+    def said(self) -> Sayable:
+        """What was said, as it was given."""
+        return self._saying.said if isinstance(self._saying, Saying) else self._saying
+
+    def exchange(self) -> Exchange:
+        """Give what was said, with what it rendered to where that is known, and the answer."""
+        return self._saying, self.answer
 
     def messages(self) -> Sequence[Message]:
         """Render the exchange: nothing where the answer failed, the text that came where it was cancelled."""
@@ -35,11 +50,11 @@ class Turn:
     def _rendered(self) -> Sequence[Message]:
         answer = self.answer
         if answer is None:
-            return tuple(said_messages(self.said))
+            return tuple(said_messages(self._saying))
         if answer.error is not None or (answer.state == "cancelled" and not answer.partial_text):
             return ()
         reply = Message("assistant", answer.partial_text, tool_calls=answer.tool_calls)
-        return (*said_messages(self.said), reply)
+        return (*said_messages(self._saying), reply)
 
 
 class Context(ABC):
@@ -55,17 +70,132 @@ class Context(ABC):
     def view(self) -> list[Turn]:
         """List the turns that are sent with the next call, oldest first."""
 
-    def last_output(self) -> ModelOutputThunk[Any] | None:
-        """Return the newest answer, None where there is none."""
-        return next((turn.answer for turn in reversed(self.view()) if turn.answer is not None), None)
+    def newest_first(self) -> Iterator[Turn]:
+        """Give the turns of the view, newest first."""
+        return reversed(self.view())
+
+    def all_turns(self) -> list[Turn]:
+        """List every turn that is kept, oldest first, whether it is sent or not: what is saved."""
+        return self.view()
+
+    def last_output(self, check_last_n_components: int | None = None) -> ModelOutputThunk[Any] | None:
+        """Return the newest answer, None where there is none.
+
+        Args:
+            check_last_n_components: How far to look back, counting what was said and answered; None looks everywhere.
+        """
+        newest = islice(self._newest_components(), check_last_n_components)
+        return next((found for found in newest if isinstance(found, ModelOutputThunk)), None)
 
     def last_turn(self) -> Turn | None:
         """Return the newest exchange, None where there is none."""
-        return next(reversed(self.view()), None)
+        return next(self.newest_first(), None)
 
-    def as_list(self) -> list[Any]:
-        """List what was said and answered, oldest first."""
-        return [said for turn in self.view() for said in (turn.said, turn.answer) if said is not None]
+    def as_list(self, last_n_components: int | None = None) -> list[Any]:
+        """List what was said and answered, oldest first.
+
+        Args:
+            last_n_components: How many of the newest to list; None lists all.
+        """
+        return list(islice(self._newest_components(), last_n_components))[::-1]
+
+    def _newest_components(self) -> Iterator[Any]:
+        for turn in self.newest_first():
+            if turn.answer is not None:
+                yield turn.answer
+            yield turn.said
+
+    # --- as a file --------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """Write the context as JSON, all turns of it; see `save`.
+
+        Raises:
+            NotComputed: an answer is still running.
+        """
+        from .saving import encoded  # msgspec, which a context that is not saved does not need
+
+        return encoded(self.name, (turn.exchange() for turn in self.all_turns()), **self._settings())
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save the context, so that the conversation can be resumed; `load` reads it.
+
+        Text, messages, tool calls, images, reasoning, usage and finish reasons are kept; components as the messages
+        that they rendered to. Of an answer's `parsed` only a chat's `Message` is kept, and deltas come back as one. The
+        file is written whole or not at all.
+
+        Args:
+            path: The file; an existing one is replaced.
+
+        Raises:
+            NotComputed: an answer is still running; await it first.
+            OSError: the file cannot be written.
+
+        Example:
+            ```python
+            import tempfile
+            from pathlib import Path
+            from mellea_like import ChatContext, start_session
+
+            path = Path(tempfile.mkdtemp(), "chat.json")
+            with start_session("fake", ctx=ChatContext(), answers="Hello, Ana!") as m:
+                m.chat("I am Ana.")
+                m.ctx.save(path)
+
+            with start_session("fake", ctx=ChatContext.load(path), answers="You are Ana.") as m:
+                print(m.chat("Who am I?").content, len(m.backend.calls[0].messages))
+            ```
+        """
+        from .saving import write
+
+        write(Path(path), self.to_json())
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Build a context from its JSON; see `load`.
+
+        Raises:
+            UnreadableContext: as for `load`.
+        """
+        return cls._read(text, source="this text")
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Build the context that `save` wrote; its answers are computed thunks.
+
+        Args:
+            path: The file.
+
+        Returns:
+            A context of the type that was saved: with `Context.load` of whichever, with `ChatContext.load` of that one.
+
+        Raises:
+            UnreadableContext: the file is damaged, foreign, of a later version, or holds another type of context.
+            OSError: the file cannot be read.
+        """
+        return cls._read(Path(path).read_bytes(), source=repr(str(path)))
+
+    @classmethod
+    def _read(cls, text: str | bytes, *, source: str) -> Self:
+        from .saving import decoded
+
+        saved = decoded(text, source=source)
+        kinds = {kind.name: kind for kind in CONTEXTS.values() if issubclass(kind, cls)}
+        kind = kinds.get(saved.context, cls)
+        if getattr(kind, "name", None) != saved.context:
+            wanted = ", ".join(sorted(map(repr, kinds or [cls.name])))
+            raise UnreadableContext(f"The context saved in {source} is a {saved.context!r} one; wanted: {wanted}.")
+        return kind._of(saved.exchanges(), window_size=saved.window_size)
+
+    def _settings(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def _of(cls, exchanges: Iterable[Exchange], *, window_size: int | None) -> Self:
+        ctx = cls()
+        for said, answer in exchanges:
+            ctx = ctx.add(said, answer)
+        return ctx
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self.view())} turns>"
@@ -123,7 +253,8 @@ class ChatContext(Context):
         longer._last = Turn(said, answer, self._last)
         return longer
 
-    def _newest_first(self) -> Iterator[Turn]:
+    def newest_first(self) -> Iterator[Turn]:
+        """Give the newest `window_size` exchanges, newest first."""
         turn, left = self._last, self.window_size
         while turn is not None and left != 0:
             yield turn
@@ -131,7 +262,25 @@ class ChatContext(Context):
 
     def view(self) -> list[Turn]:
         """List the newest `window_size` exchanges, oldest first."""
-        return list(self._newest_first())[::-1]
+        return list(self.newest_first())[::-1]
+
+    def all_turns(self) -> list[Turn]:
+        """List every exchange, also those that are no longer sent."""
+        turns, turn = [], self._last
+        while turn is not None:
+            turns.append(turn)
+            turn = turn.before
+        return turns[::-1]
+
+    def _settings(self) -> dict[str, Any]:
+        return {"window_size": self.window_size}
+
+    @classmethod
+    def _of(cls, exchanges: Iterable[Exchange], *, window_size: int | None) -> Self:
+        ctx = cls(window_size=window_size)
+        for said, answer in exchanges:
+            ctx = ctx.add(said, answer)
+        return ctx
 
 
 CONTEXTS: dict[str, type[Context]] = {kind.name: kind for kind in (SimpleContext, ChatContext)}

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing, suppress
 from contextvars import Context
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from .errors import Truncated, UnsupportedEventLoop
@@ -26,6 +27,9 @@ R = TypeVar("R")
 
 _EXIT_PATIENCE = 5.0
 """Seconds that leaving the interpreter waits for streams to stop."""
+
+_IDLE = 5.0
+"""Seconds that a worker thread waits for more work before it leaves."""
 
 _EAGER = 128
 """Items that are taken from one source before the other streams get a turn; a source may never wait by itself."""
@@ -100,6 +104,7 @@ def _forget() -> None:
         for task in asyncio.all_tasks(_engine.loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # they go on, in the parent
     _engine, _starting = None, threading.Lock()
+    _idle.clear()
 
 
 _left_behind: list[_Engine] = []
@@ -188,11 +193,34 @@ async def _fill(log: Log, source: AsyncGenerator[Said, None]) -> None:
     log.append(Failed(error=error))  # not recorded where the source has ended the log itself
 
 
-async def in_worker(work: Callable[[], R], *, context: Context) -> R:
-    """Run synchronous user code in a daemon thread of its own, with the caller's context, and await its result.
+class _Worker:
+    """A daemon thread that runs user code, one piece after the other, and leaves when there is none for a while.
 
     Not an executor: its threads are joined when the interpreter leaves, so one that hangs would hang the exit.
     """
+
+    def __init__(self) -> None:
+        self.work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        threading.Thread(target=self._serve, name="mellea-like worker", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                self.work.get(timeout=_IDLE)()  # by no name, which would keep what it holds
+            except Empty:
+                try:
+                    _idle.remove(self)
+                except ValueError:  # somebody has just taken it, and gives it work
+                    continue
+                return
+
+
+_idle: list[_Worker] = []
+"""Workers that wait for work; the one that waits for the shortest time is last, and taken first."""
+
+
+async def in_worker(work: Callable[[], R], *, context: Context) -> R:
+    """Run synchronous user code in a daemon thread of its own, with the caller's context, and await its result."""
     home = asyncio.get_running_loop()
     outcome: asyncio.Future[R] = home.create_future()
 
@@ -210,10 +238,15 @@ async def in_worker(work: Callable[[], R], *, context: Context) -> R:
             result = context.run(work)
         except BaseException as raised:  # carried to whoever awaits it
             error = raised
+        _idle.append(worker)  # before the result is known: what is asked next may be asked of it
         with suppress(RuntimeError):  # the loop is closed: the interpreter is leaving
             home.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name="mellea-like worker", daemon=True).start()
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = _Worker()
+    worker.work.put(run)
     return await outcome
 
 

@@ -10,7 +10,10 @@
     │   ├── SessionClosed            (RuntimeError) a call on a closed session
     │   ├── UnsupportedEventLoop     (RuntimeError) trio, or a blocking call on the library's own loop
     │   ├── WrongProcess             (RuntimeError) a thunk or model inherited through a fork
+    │   ├── PreconditionFailed       (ValueError) arguments that a generative function does not take; has `validations`
     │   ├── TemplateError            (ValueError) a template that cannot be rendered
+    │   ├── UnreadableContext        (ValueError) a saved context that is damaged, foreign or of another version
+    │   ├── InvalidFile              (ValueError) a prompt or graph file with mistakes; has `path`, `line`, `faults`
     │   └── MissingPackage           (ImportError) an optional package is not installed
     ├── BackendError                 the model's side failed; has `backend`
     │   ├── BackendUnavailable       (ConnectionError) nothing answers
@@ -24,7 +27,25 @@
     │   ├── ScriptExhausted          the `fake` backend has no answer left
     │   └── ReplayMismatch           the `replay` backend was asked something that was not recorded
     ├── OutputError                  the model answered, and the answer is no good
-    │   └── OutputParseError         (ValueError) it does not parse as the wanted type
+    │   ├── OutputParseError         (ValueError) it does not parse as the wanted type
+    │   └── RequirementsNotMet       no attempt met the requirements; has `samples`
+    ├── ToolError                    a tool call came to nothing; has `tool`
+    │   ├── UnknownTool              there is no such tool; has `valid`
+    │   ├── WrongToolArguments       (ValueError) they do not fit the tool's schema; has `schema`
+    │   ├── ToolFailed               the tool raised
+    │   ├── ToolTimeout              (TimeoutError) the tool took longer than it may
+    │   ├── ToolRefused              it was to be confirmed, and was not
+    │   └── ToolServerUnavailable    (ConnectionError) a server of tools cannot be started or reached, or went away
+    ├── GraphError                   a graph cannot be built, or its run came to nothing
+    │   ├── GraphInvalid             (ValueError) a graph that cannot work; names what is wrong with it
+    │   ├── NodeFailed               (RuntimeError) a node raised; has `node`, and what it raised as its cause
+    │   ├── NodeTimeout              (TimeoutError) a node took longer than it may; has `node`
+    │   ├── RecursionLimit           (RecursionError) the run took all its steps without an end
+    │   ├── InvalidUpdate            (ValueError) a node's result does not fit the state; has `node`
+    │   ├── NothingToResume          (LookupError) no run is kept under this thread id, or it waits for nothing
+    │   └── Interrupted              a node waits for somebody; the run stops and can be resumed
+    ├── RequestRejected              this library's server turns a request away; has `status`, `code`, `retry_after`
+    ├── LoopBudgetExhausted          (RuntimeError) an agent took all its turns without an answer; has `messages`
     ├── ResultTimeout                (TimeoutError) `result(timeout=…)` gave up waiting; the thunk goes on
     ├── DependencyFailed             a call needed the text of a thunk that failed; has `thunk`
     └── GenerationCancelled          the generation was stopped; what came is in `partial_text`
@@ -35,6 +56,7 @@ asyncio's own `CancelledError` is not among them and is never converted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 E = TypeVar("E", bound=BaseException)
@@ -93,8 +115,26 @@ class WrongProcess(WrongUse, RuntimeError):
     """Raised when a running thunk or a loaded model is used in a process that only inherited it through a fork."""
 
 
+class PreconditionFailed(WrongUse, ValueError):
+    """Raised when the arguments of a generative function do not meet its preconditions; `validations` says which."""
+
+    validations: tuple[Any, ...] = ()
+
+
 class TemplateError(WrongUse, ValueError):
     """Raised when a template has a syntax error or names a variable that was not given."""
+
+
+class UnreadableContext(WrongUse, ValueError):
+    """Raised when a saved context cannot be read: not JSON, not a context, damaged, or of another version."""
+
+
+class InvalidFile(WrongUse, ValueError):
+    """Raised when a prompt or graph file has mistakes; `faults` are all of them, `line` that of the first, from 1."""
+
+    path: str = ""
+    line: int = 1
+    faults: tuple[Any, ...] = ()
 
 
 class MissingPackage(WrongUse, ImportError):
@@ -172,6 +212,102 @@ class OutputError(MelleaError):
 
 class OutputParseError(OutputError, ValueError):
     """Raised when an answer does not parse as the wanted type, or was cut off by its token limit."""
+
+
+class ToolError(MelleaError):
+    """Raised when a tool call comes to nothing; `tool` is the tool's name. The model is told the message."""
+
+    tool: str = ""
+
+
+class UnknownTool(ToolError):
+    """Raised when a model asks for a tool that does not exist; `valid` lists those that do."""
+
+    valid: tuple[str, ...] = ()
+
+
+class WrongToolArguments(ToolError, ValueError):
+    """Raised when the arguments of a tool call do not fit; `schema` is the JSON schema of those that do."""
+
+    schema: Mapping[str, Any] = MappingProxyType({})
+
+
+class ToolFailed(ToolError):
+    """Raised when a tool raised, or returned what cannot be told to a model; what it raised is the cause."""
+
+
+class ToolTimeout(ToolError, TimeoutError):
+    """Raised when a tool takes longer than its timeout allows."""
+
+
+class ToolRefused(ToolError):
+    """Raised when a tool that has to be confirmed was not."""
+
+
+class ToolServerUnavailable(ToolError, ConnectionError):
+    """Raised when a server of tools cannot be started or reached, or went away in the middle of a call."""
+
+
+class GraphError(MelleaError):
+    """Raised when a graph cannot be built, or its run comes to nothing; `node` is the node's name, where it is one's."""
+
+    node: str = ""
+
+
+class GraphInvalid(GraphError, ValueError):
+    """Raised when a graph cannot work: an unknown node, no entry, a circle without an end."""
+
+
+class NodeFailed(GraphError, RuntimeError):
+    """Raised when a node fails; what it raised is the cause, and in `raised`."""
+
+    raised: BaseException | None = None
+
+
+class NodeTimeout(GraphError, TimeoutError):
+    """Raised when a node takes longer than its timeout allows."""
+
+
+class RecursionLimit(GraphError, RecursionError):
+    """Raised when a run takes all its steps without coming to an end."""
+
+
+class InvalidUpdate(GraphError, ValueError):
+    """Raised when what a node returns does not fit the state."""
+
+
+class NothingToResume(GraphError, LookupError):
+    """Raised when a run is to go on and none is kept under its thread id, or the one that is waits for nothing."""
+
+
+class Interrupted(GraphError):
+    """Raised when a node asks somebody, by `interrupt(…)`; `value` is the question. It ends no run: the graph keeps it."""
+
+    value: Any = None
+
+
+class RequestRejected(MelleaError):
+    """Raised when this library's server turns a request away, with the HTTP status code `status`.
+
+    `code` is OpenAI's word for why, `param` what of the request it is about, and `retry_after` in seconds.
+    """
+
+    status: int = 400
+    code: str | None = None
+    param: str | None = None
+    retry_after: float | None = None
+
+
+class LoopBudgetExhausted(MelleaError, RuntimeError):
+    """Raised when an agent has taken all its turns without an answer; `messages` is what was said until then."""
+
+    messages: tuple[Any, ...] = ()
+
+
+class RequirementsNotMet(OutputError):
+    """Raised when no attempt met the requirements and `on_failure` is `"raise"`; `samples` are the attempts."""
+
+    samples: tuple[Any, ...] = ()
 
 
 class ResultTimeout(MelleaError, TimeoutError):

@@ -7,40 +7,13 @@ time (`seconds` since the start) and its `attempt`. Readers of `thunk.events()` 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
-from .content import ToolCall
+from .content import Request, ToolCall
 from .errors import MelleaError
-
-FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens that a generation took; `cached_tokens` of the input were reused by the backend, where it says so.
-
-    `estimated` marks a count that the library made itself, because the generation ended before the backend gave one.
-    `a + b` adds two generations up.
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int | None = None
-    estimated: bool = False
-
-    @property
-    def total_tokens(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
-
-    def __add__(self, other: Usage) -> Usage:
-        cached = (self.cached_tokens, other.cached_tokens)
-        return Usage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cached_tokens=None if cached == (None, None) else sum(c or 0 for c in cached),
-            estimated=self.estimated or other.estimated,
-        )
+from .samples import FinishReason as FinishReason
+from .samples import Sample
+from .samples import Usage as Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,18 +38,20 @@ class Event:
         return twin
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the event as plain data, `type` first: what encoders and recordings write."""
-        return {"type": self.type} | {name: getattr(self, name) for name in _field_names(type(self))}
+        """Return the event as plain data, `type` first, without what only a reader in this process can use."""
+        shown = (f.name for f in fields(self) if f.repr)
+        return {"type": self.type} | {name: getattr(self, name) for name in shown}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
-    """The generation was handed to its backend."""
+    """The generation was handed to its backend; `request` is what it was asked, where a sink wants to see prompts."""
 
     type: ClassVar[str] = "started"
 
     model: str = ""
     provider: str = ""
+    request: Request | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +93,23 @@ class ToolCallEvent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult(Event):
+    """A tool call was carried out, or not: `text` is what the model is told, `ok` whether it is the tool's own result.
+
+    `took` is in seconds; `error` says why it is not `ok`, with what the tool raised as its cause.
+    """
+
+    type: ClassVar[str] = "tool_result"
+
+    name: str
+    text: str
+    ok: bool = True
+    id: str | None = None
+    took: float = 0.0
+    error: MelleaError | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checked(Event):
     """A requirement was judged; `passed` is None where the verdict is still open."""
 
@@ -153,6 +145,7 @@ class Finished(Event):
     """The generation ended by itself.
 
     `raw` is the provider's reply, where it was asked for; `parsed` is the answer as the type that was asked for.
+    Where the call was judged, `samples` are its attempts, in their order; `attempt` is the one that was accepted.
     """
 
     type: ClassVar[str] = "finished"
@@ -162,17 +155,19 @@ class Finished(Event):
     model: str | None = None
     raw: Any = None
     parsed: Any = field(default=None, compare=False, repr=False)
+    samples: tuple[Sample, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Event):
-    """The generation ended in `error`; everything that came before it counts."""
+    """The generation ended in `error`; everything that came before it counts. `samples` as in `Finished`."""
 
     type: ClassVar[str] = "failed"
 
     error: BaseException = field(default_factory=MelleaError, compare=False)
     usage: Usage | None = None
     finish_reason: FinishReason = "error"
+    samples: tuple[Sample, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,22 +5,36 @@ pydantic does both; it is imported when the first format is used.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .errors import InvalidArgument, OutputParseError
+from .growing_answer import json_in
+from .json_tree import told
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from typing_extensions import TypeForm
+
+    from .shapes import TypeShape
 
 T = TypeVar("T")
 
 
 class Format(Generic[T]):
-    """A type that an answer is to have: anything pydantic understands, from `int` to a model."""
+    """A type that an answer is to have: anything pydantic understands, from `int` to a model.
 
-    __slots__ = ("_adapter", "kind", "schema")
+    It pickles as its type.
+    """
 
-    def __init__(self, kind: type[T]) -> None:
+    __slots__ = ("_adapter", "kind", "schema", "shape")
+
+    def __init__(self, kind: TypeForm[T]) -> None:
         from pydantic import PydanticUserError, TypeAdapter  # 100 ms that plain text does not need
+
+        from .shapes import shape_of
 
         self.kind = kind
         try:
@@ -28,25 +42,43 @@ class Format(Generic[T]):
             self.schema: Mapping[str, Any] = self._adapter.json_schema()
         except PydanticUserError as error:
             raise InvalidArgument(f"format={kind!r} cannot be described as a JSON schema: {error.message}.") from error
+        self.shape: TypeShape = shape_of(self._adapter, kind)
 
     def parse(self, text: str) -> T:
-        """Validate `text`, which must be JSON.
+        """Validate an answer, which must be JSON: alone, or in the one fenced block of its talk.
+
+        Where the type is a string, a choice of strings or a union with one, an answer without quotes is taken as it
+        is, unless it is valid JSON of the type.
 
         Raises:
             OutputParseError: it is not JSON, or not of this type; pydantic's words say where.
         """
         from pydantic import ValidationError
 
+        words = self.shape.words
         try:
-            return self._adapter.validate_json(text)
+            return self._adapter.validate_json(json_in(text, words=words))
         except ValidationError as error:
-            name = getattr(self.kind, "__name__", str(self.kind))
-            problems = error.errors(include_url=False, include_context=False, include_input=False)
-            said = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'answer'}: {p['msg']}" for p in problems)
-            raise OutputParseError(f"The answer is not a valid {name}. {said}.", text=text) from error
+            refused = error
+        if words and text.strip()[:1] not in '{["':
+            try:
+                return self._adapter.validate_json(json.dumps(text.strip()))
+            except ValidationError as error:
+                refused = error
+        raise self._refused(text, refused) from refused
+
+    def _refused(self, text: str, error: ValidationError) -> OutputParseError:
+        from .schemas import problems_in
+
+        name = getattr(self.kind, "__name__", str(self.kind))
+        said = told([(path or ("answer",), message) for path, message in problems_in(error)])
+        return OutputParseError(f"The answer is not a valid {name}. {said}.", text=text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (format_of, (self.kind,))
 
 
-def format_of(kind: type[T]) -> Format[T]:
+def format_of(kind: TypeForm[T]) -> Format[T]:
     """Return the format of a type, built once."""
     hashable: Any = kind  # a type is hashable, which its type does not say
     return cast("Format[T]", _built(hashable))

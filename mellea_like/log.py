@@ -12,14 +12,18 @@ import os
 import threading
 import time
 from array import array
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from .errors import GenerationCancelled, UnsupportedEventLoop, WrongProcess
 from .events import Cancelled, Delta, Event, Failed, Finished, Said, Terminal, Thinking, Usage
-from .waiting import running_loop, this_thread
+from .waiting import held_up, running_loop, this_thread
 
 _TEXT, _THOUGHT, _OTHER = 0, 1, 2
+
+
+Waiters: TypeAlias = "dict[asyncio.Future[None] | threading.Lock, asyncio.AbstractEventLoop | None]"
 
 
 def _tag(kind: int, attempt: int) -> int:
@@ -78,10 +82,13 @@ class _Sealed:
 class Log:
     """An append-only record of `Said`, with one end; see the module's docstring for who may do what.
 
-    `accepted` is the attempt whose text plain readers see; None holds all text back until a verdict sets it.
+    `accepted` is the attempt whose text plain readers see; None holds all text back until the end says which it is.
     """
 
-    __slots__ = ("_begun", "_hushed", "_loop", "_pid", "_record", "_text", "_waiters", "accepted", "end")
+    __slots__ = (
+        *("_at_end", "_begun", "_hushed", "_loop", "_pid", "_record", "_text"),
+        *("_to_the_end", "_waiters", "accepted", "end"),
+    )
 
     def __init__(self, *, held: bool = False) -> None:
         self.accepted: int | None = None if held else 1
@@ -92,7 +99,9 @@ class Log:
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hushed = False
-        self._waiters: dict[asyncio.Future[None] | threading.Lock, asyncio.AbstractEventLoop | None] = {}
+        self._waiters: Waiters = {}
+        self._to_the_end: Waiters = {}  # those that wait for the end alone, and are not woken before
+        self._at_end: list[Callable[[Log], None]] = []
 
     # --- writing, on the library's loop -----------------------------------------------------------------------------
 
@@ -118,7 +127,8 @@ class Log:
 
     def _finish(self, growing: _Growing, end: Terminal, seconds: float) -> None:
         if self.accepted is None:
-            self.accepted = max((tag >> 2 for tag in growing.tags), default=1)
+            judged = isinstance(end, Finished) or (isinstance(end, Failed) and end.samples)
+            self.accepted = end.attempt if judged else max((tag >> 2 for tag in growing.tags), default=1)
         if end.usage is None and not isinstance(end, Finished):
             count = sum(tag & 3 != _OTHER for tag in growing.tags)
             end = replace(end, usage=Usage(output_tokens=count, estimated=True))
@@ -128,7 +138,18 @@ class Log:
         self._text = self.text()
         # Last, because whoever sees it relies on everything before it.
         self.end = end
+        self._waiters.update(self._to_the_end)
         self._hushed = False
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        # One by one: the writer and one that asks too late may both be here, and each call is for one of them.
+        while self._at_end:
+            try:
+                call = self._at_end.pop()
+            except IndexError:
+                return
+            call(self)
 
     def _wake(self) -> None:
         # The first event of a quiet stream wakes at once; inside a burst, one wake-up per turn of the writer's loop.
@@ -164,6 +185,12 @@ class Log:
     def written_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which loop writes; before the first `append`."""
         self._loop = loop
+
+    def when_ended(self, call: Callable[[Log], None]) -> None:
+        """Call `call` with this log once it has ended, at once where it has; on the thread that writes: be brief."""
+        self._at_end.append(call)
+        if self.end is not None:
+            self._tell_end()
 
     # --- reading, anywhere ------------------------------------------------------------------------------------------
 
@@ -231,8 +258,8 @@ class Log:
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    async def grown(self, seen: int) -> None:
-        """Wait until the log is longer than `seen` entries, or has ended.
+    async def grown(self, seen: int | None) -> None:
+        """Wait until the log is longer than `seen` entries, or has ended; None waits for the end alone.
 
         Raises:
             UnsupportedEventLoop: the event loop is not asyncio's.
@@ -245,16 +272,19 @@ class Log:
         self._refuse_fork()
         self._leave()
         waiter: asyncio.Future[None] = loop.create_future()
-        self._waiters[waiter] = loop
+        waiters = self._waiters if seen is not None else self._to_the_end
+        waiters[waiter] = loop
         try:
-            if len(self) == seen and self.end is None:
+            if self.end is None and (seen is None or len(self) == seen):
                 await waiter
         finally:
+            waiters.pop(waiter, None)
             self._waiters.pop(waiter, None)
 
-    def wait_grown(self, seen: int, timeout: float | None = None) -> bool:
+    def wait_grown(self, seen: int | None, timeout: float | None = None) -> bool:
         """Wait as `grown` does, blocking this thread; False when `timeout` seconds passed first."""
-        if self._loop is not None and self._loop is asyncio._get_running_loop():
+        blocked = asyncio._get_running_loop()
+        if self._loop is not None and self._loop is blocked:
             raise UnsupportedEventLoop(
                 "A blocking call was made on the library's own event loop, which it would stop for good. "
                 "Use the asynchronous verb there."
@@ -263,13 +293,19 @@ class Log:
         self._leave()
         waiter = threading.Lock()
         waiter.acquire()
-        self._waiters[waiter] = None
+        waiters = self._waiters if seen is not None else self._to_the_end
+        waiters[waiter] = None
+        if blocked is not None:
+            held_up.add(blocked)
         try:
-            if len(self) != seen or self.end is not None:
+            if self.end is not None or (seen is not None and len(self) != seen):
                 return True
             return waiter.acquire(timeout=-1 if timeout is None else max(timeout, 0))
         finally:
+            waiters.pop(waiter, None)
             self._waiters.pop(waiter, None)
+            if blocked is not None:
+                held_up.discard(blocked)
 
     def inherited(self) -> bool:
         """Whether this process was forked off the one that writes this log."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Generic, Self, TypeVar
+from enum import Enum
+from typing import Final, Generic, Self, TypeAlias, TypeVar
 
 from .errors import fresh_copy
 from .events import Event
@@ -18,6 +19,15 @@ Item = TypeVar("Item")
 
 _EAGER = 128
 """Items that a reader takes without waiting before it gives its event loop a turn."""
+
+
+class _Nothing(Enum):
+    NOTHING = "nothing"
+
+
+Nothing: TypeAlias = _Nothing
+NOTHING: Final = _Nothing.NOTHING
+"""What is taken where there is nothing yet; None may be an item of a list."""
 
 
 class Reader(ABC, Generic[Item]):
@@ -36,8 +46,8 @@ class Reader(ABC, Generic[Item]):
         self._eager = 0
 
     @abstractmethod
-    def _take(self) -> Item | None:
-        """Take the next item, None where there is none yet."""
+    def _take(self) -> Item | Nothing:
+        """Take the next item, `NOTHING` where there is none yet."""
 
     def _error(self) -> BaseException | None:
         """Return what this reader raises at the end, None to stop quietly."""
@@ -59,7 +69,7 @@ class Reader(ABC, Generic[Item]):
             while True:
                 # In this order: whoever sees the end sees everything that was said before it.
                 end, seen = log.end, len(log)
-                if (item := self._take()) is not None:
+                if (item := self._take()) is not NOTHING:
                     return item
                 if end is not None:
                     break
@@ -78,7 +88,7 @@ class Reader(ABC, Generic[Item]):
         try:
             while True:
                 end, seen = log.end, len(log)
-                if (item := self._take()) is not None:
+                if (item := self._take()) is not NOTHING:
                     return item
                 if end is not None:
                     break
@@ -97,9 +107,9 @@ class TextReader(Reader[str]):
 
     __slots__ = ()
 
-    def _take(self) -> str | None:
+    def _take(self) -> str | Nothing:
         text, self._position = self._log.next_text(self._position)
-        return text
+        return NOTHING if text is None else text
 
 
 class EventReader(Reader[Event]):
@@ -107,9 +117,9 @@ class EventReader(Reader[Event]):
 
     __slots__ = ()
 
-    def _take(self) -> Event | None:
+    def _take(self) -> Event | Nothing:
         if self._position == len(self._log):
-            return None
+            return NOTHING
         event = self._log.event(self._position)
         self._position += 1
         return event

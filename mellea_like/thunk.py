@@ -8,17 +8,22 @@ reached any more, its generation is stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 
 from .content import ToolCall
+from .display.shown import Shown
 from .engine import Run
 from .errors import AlreadyComputed, AlreadyPolled, NotComputed, ResultTimeout, fresh_copy
-from .events import Cancelled, Failed, Finished, FinishReason, Said, Started, ToolCallEvent, Usage
+from .events import Cancelled, Failed, Finished, FinishReason, Said, Started, Thinking, ToolCallEvent, Usage
+from .json_tree import Shape
 from .log import Log
 from .readers import EventReader, TextReader
+from .samples import Sample, ValidationResult
+from .structured import Structured
+from .telemetry import announce
 from .waiting import give_turn
 
 if TYPE_CHECKING:
@@ -49,7 +54,7 @@ class GenerationMetadata:
     raw: Any = None
 
 
-class ModelOutputThunk(Generic[T]):
+class ModelOutputThunk(Structured[T], Shown, Generic[T]):
     """A future-like value whose text grows while a backend fills it; `T` is the type of `parsed`.
 
     ```python
@@ -70,11 +75,12 @@ class ModelOutputThunk(Generic[T]):
     A thunk may be read on any event loop and any thread. Session verbs make thunks; see `MelleaSession.ainstruct`.
     """
 
-    __slots__ = ("__weakref__", "_delivered", "_log", "_polled", "_polling", "_position", "_run", "_so_far")
+    __slots__ = ("__weakref__", "_delivered", "_log", "_polled", "_polling", "_position", "_run", "_shape", "_so_far")
 
-    def __init__(self, log: Log, run: Run | None = None) -> None:
+    def __init__(self, log: Log, run: Run | None = None, *, shape: Shape | None = None) -> None:
         self._log = log
         self._run = run
+        self._shape = shape
         # What `astream` has delivered: up to which position, and as which text.
         self._position = 0
         self._so_far = ""
@@ -88,6 +94,7 @@ class ModelOutputThunk(Generic[T]):
         *,
         held: bool = False,
         among: set[Run] | None = None,
+        shape: Shape | None = None,
     ) -> Self:
         """Start a generation from `source`, at once, on the library's own event loop.
 
@@ -95,9 +102,12 @@ class ModelOutputThunk(Generic[T]):
             source: Yields `str` for new text, events for the rest, `Finished` last.
             held: Keep text from plain readers until an attempt is accepted.
             among: A set that holds the run while it works.
+            shape: What the text is to become, for readers of it; None for plain text.
         """
         log = Log(held=held)
-        return cls(log, Run(log, source, among=among))
+        thunk = cls(log, Run(log, source, among=among), shape=shape)
+        announce(log)
+        return thunk
 
     # --- what it is now ---------------------------------------------------------------------------------------------
 
@@ -158,6 +168,29 @@ class ModelOutputThunk(Generic[T]):
         )
 
     @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The attempts of a judged call, in their order; none while it runs, and where nothing was judged."""
+        end = self._log.end
+        return end.samples if isinstance(end, Finished | Failed) else ()
+
+    @property
+    def attempt(self) -> int | None:
+        """Which attempt the text is from, counted from 1; None while no attempt is accepted."""
+        return self._log.accepted
+
+    @property
+    def validations(self) -> tuple[ValidationResult, ...]:
+        """The verdicts on the answer, in the order of the requirements; none where nothing was judged."""
+        return next((sample.validations for sample in self.samples if sample.attempt == self.attempt), ())
+
+    @property
+    def success(self) -> bool | None:
+        """Whether the answer meets its requirements; None while it runs, and where nothing was judged."""
+        if not self.validations:
+            return None if self.error is None or not self.samples else False
+        return self.error is None and all(self.validations)
+
+    @property
     def error(self) -> BaseException | None:
         """What the generation failed with; None while it runs, and where it finished or was cancelled."""
         return self._log.end.error if isinstance(self._log.end, Failed) else None
@@ -177,7 +210,8 @@ class ModelOutputThunk(Generic[T]):
         """Model, provider, usage, finish reason and times, as far as they are known now."""
         end = self._log.end
         others = self._log.others()
-        started = next((e for e in others if isinstance(e, Started)), Started())
+        accepted = self._log.accepted
+        started = next((e for e in others if isinstance(e, Started) and e.attempt == (accepted or 1)), Started())
         finished = end if isinstance(end, Finished) else Finished()
         return GenerationMetadata(
             model=finished.model or started.model,
@@ -244,13 +278,13 @@ class ModelOutputThunk(Generic[T]):
         return self._computed().__await__()
 
     async def _computed(self) -> ComputedModelOutputThunk[T]:
-        log = self._log
+        log, shape = self._log, self._shape
         try:
             await _ended(log)
             self._mark_delivered()
         finally:
             del self
-        return _outcome(log)
+        return _outcome(log, shape)
 
     async def ended(self) -> None:
         """Wait for the end, in whatever way it comes, without counting as a reading: what the library itself uses."""
@@ -266,11 +300,11 @@ class ModelOutputThunk(Generic[T]):
             ResultTimeout: the generation still runs after `timeout` seconds; it goes on.
             MelleaError: what the generation failed with.
         """
-        log = self._log
+        log, shape = self._log, self._shape
         deadline = None if timeout is None else time.monotonic() + timeout
         while log.end is None:
             left = None if deadline is None else deadline - time.monotonic()
-            if not log.wait_grown(len(log), left) and log.end is None:
+            if not log.wait_grown(None, left) and log.end is None:
                 del self
                 raise ResultTimeout(
                     f"The generation still runs after {timeout} s, with {len(log.text())} characters so far. "
@@ -278,7 +312,7 @@ class ModelOutputThunk(Generic[T]):
                 )
         self._mark_delivered()
         del self
-        return _outcome(log)
+        return _outcome(log, shape)
 
     def __aiter__(self) -> AsyncIterator[str]:
         return TextReader(self._log, self._mark_delivered)
@@ -318,7 +352,7 @@ class ModelOutputThunk(Generic[T]):
         """Cancel, and wait until it has stopped, blocking; what `with thunk:` does at its end."""
         self.cancel()
         while self._log.end is None:
-            self._log.wait_grown(len(self._log))
+            self._log.wait_grown(None)
 
     async def __aenter__(self) -> Self:
         return self
@@ -362,7 +396,7 @@ class ModelOutputThunk(Generic[T]):
         return f"<{type(self).__name__} {self.state}{error}: {shown!r}>"
 
     def __copy__(self) -> Self:
-        return self if self._log.end is None else _unpickled(type(self), self._log, self._delivered)
+        return self if self._log.end is None else _unpickled(type(self), self._log, self._delivered, self._shape)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.__copy__()
@@ -373,7 +407,7 @@ class ModelOutputThunk(Generic[T]):
                 "This thunk is still being computed and lives in this process only. Write `await thunk` before you "
                 "pickle it."
             )
-        return (_unpickled, (type(self), self._log, self._delivered))
+        return (_unpickled, (type(self), self._log, self._delivered, self._shape))
 
 
 class ComputedModelOutputThunk(ModelOutputThunk[T]):
@@ -384,18 +418,31 @@ class ComputedModelOutputThunk(ModelOutputThunk[T]):
 
     __slots__ = ()
 
-    def __init__(self, log: Log, run: Run | None = None) -> None:
+    def __init__(self, log: Log, run: Run | None = None, *, shape: Shape | None = None) -> None:
         if log.end is None:
             raise NotComputed("A computed thunk can only be made of one that has ended. Write `await thunk` instead.")
-        super().__init__(log)
+        super().__init__(log, shape=shape)
         self._delivered = True
 
     @classmethod
-    def of(cls, text: str) -> ComputedModelOutputThunk[str]:
-        """Build a computed thunk of a text that no model computed: for tests, and for contexts read from a file."""
+    def of(
+        cls, text: str, *, thinking: str = "", tool_calls: Iterable[ToolCall] = (), end: Finished | None = None
+    ) -> ComputedModelOutputThunk[str]:
+        """Build a computed thunk of a text that is there already: in tests, in contexts read from a file.
+
+        Args:
+            text: The answer.
+            thinking: The reasoning before it.
+            tool_calls: The tools that it wants called.
+            end: How it ended, with usage and the like; None for an end that says nothing.
+        """
         log = Log()
+        if thinking:
+            log.append(Thinking(text=thinking))
         log.append(text)
-        log.append(Finished())
+        for i, call in enumerate(tool_calls):
+            log.append(ToolCallEvent(index=i, id=call.id, name=call.name, arguments=call.arguments, complete=True))
+        log.append(end or Finished())
         return cast("ComputedModelOutputThunk[str]", cls(log))
 
     @property
@@ -434,17 +481,17 @@ class _Stopping:
 
 async def _ended(log: Log) -> None:
     while log.end is None:
-        await log.grown(len(log))
+        await log.grown(None)
 
 
-def _outcome(log: Log) -> ComputedModelOutputThunk[Any]:
+def _outcome(log: Log, shape: Shape | None = None) -> ComputedModelOutputThunk[Any]:
     """Return the computed thunk of a log that has ended, or raise what it failed with."""
     if (error := log.reader_error()) is not None:
         raise fresh_copy(error)
-    return ComputedModelOutputThunk(log)
+    return ComputedModelOutputThunk(log, shape=shape)
 
 
-def _unpickled(kind: type[K], log: Log, delivered: bool) -> K:
-    thunk = kind(log)
+def _unpickled(kind: type[K], log: Log, delivered: bool, shape: Shape | None = None) -> K:
+    thunk = kind(log, shape=shape)
     thunk._delivered = delivered
     return thunk

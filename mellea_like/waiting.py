@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
 from .errors import UnsupportedEventLoop
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -22,6 +24,9 @@ class _Thread(threading.local):
 
 
 this_thread = _Thread()
+
+held_up: set[asyncio.AbstractEventLoop] = set()
+"""The event loops whose threads are blocked in a wait of this library's, so that nothing can run on them."""
 
 
 def leave() -> None:
@@ -45,6 +50,18 @@ def drive(verb: Coroutine[Any, Any, R]) -> R:
         this_thread.blocking = before
     verb.close()
     raise UnsupportedEventLoop(f"{verb!r} waits for something that is not a log, so it cannot be driven by blocking.")
+
+
+def blocking(verb: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    """Derive a synchronous verb from its asynchronous twin: one signature, one docstring, one behaviour."""
+
+    @functools.wraps(verb)
+    def synchronous(*args: P.args, **kwargs: P.kwargs) -> R:
+        return drive(verb(*args, **kwargs))
+
+    synchronous.__name__ = verb.__name__.removeprefix("a")
+    synchronous.__qualname__ = verb.__qualname__.replace(verb.__name__, synchronous.__name__)
+    return synchronous
 
 
 async def give_turn() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["README.md", "tutorial.md", "docs/examples/streaming/README.md"]
+DOCUMENTS = ["README.md", "tutorial.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 REAL_MODEL = re.compile(r"start_session\((?!\s*[f\"'])")
 

@@ -205,13 +205,14 @@ def test_a_finished_thunk_takes_little_more_than_its_text(fake, steps, most):
 
 def test_a_long_chat_keeps_each_text_once(fake):
     answers = iter(["y" * 10_000] * 1000)
-    m = fake(lambda request: Answer([next(answers) + str(len(request.messages))]))
+    m = fake(lambda request: Answer([next(answers) + str(len(request.messages))]), ctx=ChatContext())
 
     def make():
         for turn in range(20):
             m.chat("x" * 10_000 + str(turn))
             m.backend.calls.clear()
-        made, m.ctx = m.ctx, ChatContext()
+        made = m.ctx
+        m.reset()
         return made
 
     size, ctx = kept_by(make)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from ..content import Request
 from ..errors import InvalidArgument, unknown_name
 from ..events import Said
-from ..options import resolve_options
+from ..options import UNIVERSAL, resolve_options
 
 ENTRY_POINTS = "mellea_like.backends"
 
@@ -59,6 +59,14 @@ class Backend(ABC):
     def resolve(self, *layers: Mapping[str, Any] | None) -> dict[str, Any]:
         """Merge layers of options, later ones first in rank, over the backend's own; see `resolve_options`."""
         return resolve_options(self.model_options, *layers, supported=self.options, backend=self.name)
+
+    def constrains(self, schema: Mapping[str, Any]) -> bool:
+        """Whether it holds the model to a JSON schema; where not, the schema is told to the model in words."""
+        return True
+
+    def honours(self, option: str) -> bool:
+        """Whether this backend takes the model option."""
+        return option in self.options or option in UNIVERSAL
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model_id!r})"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import InvalidArgument
+
 _UNKNOWN = {"allOf", "oneOf", "not", "if", "prefixItems", "patternProperties"}
 """Words that strict mode does not have."""
 
@@ -18,18 +20,18 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     try:
         return _strict(schema)
-    except ValueError:
+    except InvalidArgument:
         return None
 
 
 def _strict(schema: Mapping[str, Any]) -> dict[str, Any]:
     if _UNKNOWN & schema.keys() or not schema:
-        raise ValueError("strict mode has no words for it")
+        raise InvalidArgument("strict mode has no words for it")
     strict = {word: value for word, value in schema.items() if word != "default"}
     kinds = schema.get("type", ())
     if "object" in ([kinds] if isinstance(kinds, str) else kinds):
         if not schema.get("properties") or schema.get("additionalProperties"):
-            raise ValueError("an object of any names")
+            raise InvalidArgument("an object of any names")
         strict |= {"additionalProperties": False, "required": list(schema["properties"])}
     for word in ("$defs", "properties"):
         if word in strict:

@@ -1,131 +1,210 @@
-"""From a call to events: wait for what it depends on, render it, let the backend speak, judge what it said.
+"""The seam to strategies: how many attempts a call is given, and which of them is its answer.
 
-Without a strategy this is straight through. A strategy makes several attempts of one call; each is this again.
+A strategy is one file with one class and one method, `plan`: a plain generator, without `await`, that yields attempts
+and is sent judged samples. The driver does the rest: generation, checks, concurrency, events, cancellation.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
-from contextvars import Context as Variables
-from contextvars import copy_context
-from dataclasses import dataclass, field, replace
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..backends import Backend
-from ..component import Sayable, said_messages, thunks_in
-from ..content import Message, Request
-from ..context import Turn
-from ..engine import in_worker
-from ..errors import OutputParseError
-from ..events import Failed, Finished, Said, Started, ToolCallEvent
-from ..formats import Format
-from ..options import ModelOption
-from ..thunk import ModelOutputThunk
+from ..content import Message
+from ..display.attempts import attempts_html, attempts_markdown
+from ..errors import InvalidArgument, OutputParseError
+from ..events import Finished
+from ..parts import Sayable
+from ..requirement import Requirement, reqify
+from ..samples import Sample, Usage, ValidationResult
+from ..thunk import ComputedModelOutputThunk
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """All that a session's verb decided: what to say, after which turns, to whom, with which options.
+class Attempt:
+    """One attempt that a strategy wants: what to say, and how it differs from the call.
 
-    `reply` makes the answer's `parsed` a `Message`; `format` makes it a type of the caller's.
+    Args:
+        said: What to say: what the call says, or something made from it.
+        repair: Why the answer before was not accepted; it is told with what is said.
+        remark: What else is told with it, at the end of its last turn.
+        follow_up: Turns after it, such as a failed answer and what was wrong with it.
+        backend: Another backend than the call's.
+        options: Model options over the call's; those that its backend cannot honour are left out.
+        judged: Whether its answer is checked; one that is not passes.
+        thinking: Its text is reasoning: shown as such, not judged, never the answer. It belongs to the next attempt
+            that is an answer, and has the number of that.
     """
 
     said: Sayable
-    view: tuple[Turn, ...]
-    backend: Backend
-    options: dict[str, Any]
-    format: Format[Any] | None = None
-    reply: bool = False
-    variables: Variables = field(default_factory=copy_context)
-
-    def pending(self) -> list[ModelOutputThunk[Any]]:
-        """List the thunks that must have ended before this call can be rendered."""
-        needed: Iterator[ModelOutputThunk[Any]] = thunks_in(self.said)
-        running = {id(thunk): thunk for thunk in needed if not thunk.done()}
-        for turn in self.view:
-            answer = turn.answer
-            if answer is not None and not answer.done():
-                running[id(answer)] = answer
-            elif answer is None:
-                running |= {id(thunk): thunk for thunk in thunks_in(turn.said) if not thunk.done()}
-        return list(running.values())
-
-    def request(self) -> Request:
-        """Render what is sent.
-
-        Raises:
-            TemplateError: a template is wrong.
-            DependencyFailed: a thunk that is needed failed.
-        """
-        said = [message for turn in self.view for message in turn.messages()]
-        said += said_messages(self.said)
-        system = self.options.get(ModelOption.SYSTEM_PROMPT)
-        if system is not None:
-            said = [Message("system", system), *(message for message in said if message.role != "system")]
-        options = {name: value for name, value in self.options.items() if name is not ModelOption.SYSTEM_PROMPT}
-        return Request(
-            messages=tuple(said),
-            options=options,
-            schema=None if self.format is None else self.format.schema,
-            tools=options.pop(ModelOption.TOOLS, ()),
-        )
+    repair: str | None = None
+    remark: str | None = None
+    follow_up: tuple[Message, ...] = ()
+    backend: Backend | None = None
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    judged: bool = True
+    thinking: bool = False
 
 
-def generate(call: Call) -> AsyncGenerator[Said, None]:
-    """Give the events of a call.
+Plan: TypeAlias = Generator[Sequence[Attempt], Sample, Sample]
+"""Yields attempts to start, at once and side by side; is sent the next sample that was judged; returns the answer's."""
 
-    A call that waits for nothing is rendered here and now, so that a mistake in it is raised where it was made.
+
+class SamplingStrategy(ABC):
+    """How many attempts a call is given, and which of them is its answer. Subclasses write `plan`.
+
+    Args:
+        loop_budget: How many attempts there may be, at least 1.
+        requirements: Requirements of the strategy's own; they are judged after those of the call.
 
     Raises:
-        WrongUse: the call cannot be rendered.
+        InvalidArgument: the budget is not a positive whole number.
+
+    Example:
+        ```python
+        from mellea_like import Attempt, SamplingStrategy, start_session
+
+        class UntilShort(SamplingStrategy):
+            def plan(self, first):
+                sample = yield [first]
+                while len(sample.text) > 10:
+                    sample = yield [first]
+                return sample
+
+        with start_session("fake", answers=["much too long", "short"]) as m:
+            print(m.instruct("Say something.", strategy=UntilShort()))
+        ```
+
+    Source: the shape is that of httpx's authentication flows; what it does, of Mellea's strategies.
     """
-    pending = call.pending()
-    return _deferred(call, pending) if pending else _attempt(call, call.request())
+
+    steps_in_place: bool = False
+    """Whether `plan` calls no function of the user's, so that it may be stepped on the library's own loop."""
+
+    def __init__(self, *, loop_budget: int = 1, requirements: Sequence[Requirement | str] = ()) -> None:
+        if type(loop_budget) is not int or loop_budget < 1:
+            raise InvalidArgument(f"loop_budget is {loop_budget!r}; it must be a whole number from 1.")
+        self.loop_budget = loop_budget
+        self.requirements = tuple(reqify(requirement) for requirement in requirements)
+
+    @abstractmethod
+    def plan(self, first: Attempt) -> Plan:
+        """Yield attempts, beginning with `first` or something made from it, and return the sample that is the answer.
+
+        Each `yield` starts the attempts that it gives, which may be none, and is sent the next sample that was judged;
+        samples come in the order in which they are ready. Attempts that still run at the return are stopped.
+        """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(loop_budget={self.loop_budget})"
 
 
-async def _deferred(call: Call, pending: list[ModelOutputThunk[Any]]) -> AsyncGenerator[Said, None]:
-    for thunk in pending:  # they all run already; the slowest decides
-        await thunk.ended()
-    pending.clear()
-    # Rendering calls the user's `__str__` and components, and user code never runs on this loop.
-    request = await in_worker(call.request, context=call.variables)
-    async with aclosing(_attempt(call, request)) as attempt:
-        async for said in attempt:
-            yield said
+def answer_of(sample: Sample) -> Any:
+    """Return what a user's function is given of a sample: the text, with `format=` the object."""
+    return sample.text if sample.parsed is None or isinstance(sample.parsed, Message) else sample.parsed
 
 
-async def _attempt(call: Call, request: Request) -> AsyncGenerator[Said, None]:
-    yield Started(model=call.backend.model_id, provider=call.backend.name)
-    async with aclosing(call.backend.stream(request)) as stream:
-        if call.format is None and not call.reply:
-            async for said in stream:
-                yield said
-            return
-        texts: list[str] = []
-        calls: list[ToolCallEvent] = []
-        async for said in stream:
-            if isinstance(said, str):
-                texts.append(said)
-            elif isinstance(said, ToolCallEvent) and said.complete:
-                calls.append(said)
-            elif isinstance(said, Finished):
-                said = _parsed(call, "".join(texts), calls, said)
-            yield said
+def usable(samples: Sequence[Sample]) -> list[Sample]:
+    """Choose, of samples that are all not good enough, those with which a caller can do most.
+
+    The answers that are whole, and of the type that was asked for; where there is none, those that were broken off;
+    where there is none of those either, those that failed in an error.
+    """
+
+    def flaws(sample: Sample) -> tuple[bool, bool, bool]:
+        unreadable = any(isinstance(verdict.error, OutputParseError) for verdict in sample.validations)
+        return sample.error is not None, unreadable, sample.stopped
+
+    least = min(map(flaws, samples))
+    return [sample for sample in samples if flaws(sample) == least]
 
 
-def _parsed(call: Call, text: str, calls: list[ToolCallEvent], end: Finished) -> Finished | Failed:
-    """Give the end its parsed answer, or make it a failure that keeps usage and finish reason."""
-    if call.format is None:
-        tool_calls = tuple(event.as_tool_call() for event in calls)
-        return replace(end, parsed=Message("assistant", text, tool_calls=tool_calls))
-    try:
-        if end.finish_reason == "length":
-            raise OutputParseError(
-                f"The answer was cut off by its token limit after {len(text)} characters, so it is not the whole "
-                "object. Raise `max_new_tokens`.",
-                text=text,
-            )
-        return replace(end, parsed=call.format.parse(text))
-    except OutputParseError as error:
-        return Failed(error=error, usage=end.usage, finish_reason=end.finish_reason)
+class SamplingResult(Generic[T]):
+    """All attempts of a call, with their verdicts; `return_sampling_results=True` asks for it.
+
+    Example:
+        ```python
+        from mellea_like import check, simple_validate, start_session
+
+        short = check("short", simple_validate(lambda text: len(text) < 6, reason="It is too long."))
+        with start_session("fake", answers=["too long", "short"]) as m:
+            result = m.instruct("Say something.", requirements=[short], return_sampling_results=True)
+            print(result.success, result.result, [str(answer) for answer in result.sample_generations])
+        ```
+
+    Source: Mellea's `SamplingResult`, https://mellea.ai
+    """
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: ComputedModelOutputThunk[T]) -> None:
+        self.result = result
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The attempts that ended, in their order."""
+        return self.result.samples
+
+    @property
+    def success(self) -> bool:
+        """Whether the answer passed every requirement."""
+        return self.result.success is not False
+
+    @property
+    def value(self) -> str:
+        """The answer's text."""
+        return self.result.value
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of all attempts, and of the models that judged them, together."""
+        return self.result.usage
+
+    @property
+    def result_index(self) -> int:
+        """Which of `samples` is the answer, counted from 0."""
+        return next(i for i, sample in enumerate(self.samples) if sample.attempt == self.result.attempt)
+
+    @property
+    def sample_generations(self) -> list[ComputedModelOutputThunk[str]]:
+        """The attempts as computed thunks, in their order."""
+        return [_thunk_of(sample) for sample in self.samples]
+
+    @property
+    def sample_validations(self) -> list[list[tuple[str, ValidationResult]]]:
+        """Each attempt's verdicts, with the requirement that each is about."""
+        return [[(verdict.requirement, verdict) for verdict in sample.validations] for sample in self.samples]
+
+    @property
+    def result_validations(self) -> list[tuple[str, ValidationResult]]:
+        """The answer's verdicts."""
+        return self.sample_validations[self.result_index]
+
+    def __str__(self) -> str:
+        return self.value
+
+    def __repr__(self) -> str:
+        word = "success" if self.success else "failure"
+        return f"<SamplingResult {word} after {len(self.samples)} attempts: {self.result!r}>"
+
+    def _repr_markdown_(self) -> str:
+        return attempts_markdown(self.samples, answer=self.result.attempt)
+
+    def _repr_html_(self) -> str:
+        return attempts_html(self.samples, answer=self.result.attempt)
+
+
+def _thunk_of(sample: Sample) -> ComputedModelOutputThunk[str]:
+    end = Finished(
+        finish_reason=sample.finish_reason or "stop",
+        usage=sample.usage,
+        model=sample.model,
+        raw=sample.raw,
+        parsed=sample.parsed,
+    )
+    return ComputedModelOutputThunk.of(sample.text, thinking=sample.thinking, tool_calls=sample.tool_calls, end=end)

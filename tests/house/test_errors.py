@@ -18,10 +18,27 @@ PROTOCOL = {"AttributeError", "StopIteration", "StopAsyncIteration", "NotImpleme
 """What Python itself asks an object to raise."""
 
 ALLOWED = {
+    "encoding.json_form.JSONForm._shown": "user code: a value that cannot be shown must not end the stream",
+    "display.live.Showing._follow": "a page that has gone must not print into another cell",
     "engine.Run.__init__": "stops what was begun, and raises again",
     "engine._fill": "the pump: stores what a source raised, for every reader",
     "engine.in_worker.run": "carries what user code raised to whoever awaits it",
-    "session._awaited": "stops the generation and raises on",
+    "mcp_client.Server._serve": "whatever the package raises means that there is no server",
+    "sampling.judging.all_of": "stops the others, and raises again",
+    "sampling.judging.GrowthWatch._looked": "user code: what it raised is its verdict",
+    "schemas.judged": "a validator of the user's may raise anything, and the text goes on growing",
+    "telemetry._tell_sinks": "a sink's mistake must not fail the call",
+    "telling._Teller._serve": "a listener's mistake must not silence the others",
+    "tools.MelleaTool.bound": "user code: the model is told what it raised",
+    "tools.MelleaTool._finished": "user code: the model is told what it raised",
+    "tools.MelleaTool._work": "user code: the model is told what it raised",
+    "workbench.Workbench._ask": "user code: a question that fails is not agreed to",
+    "functional.awaited": "stops the generation and raises on",
+    "home._Visit.result": "stops what was begun, and raises again",
+    "responses.events.Sending.frames": "user code: whatever a source raises, the reader is told",
+    "sampling.driver._Sampling._attempt": "carries what an attempt raised to whoever awaits it",
+    "sampling.judging.Judges._guarded": "user code: what it raised is its verdict",
+    "sampling.judging._said": "user code: what it raised is its verdict",
 }
 """Where everything may be caught, and why."""
 

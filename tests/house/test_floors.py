@@ -12,14 +12,46 @@ import pytest
 from ._source import ROOT, Module, modules
 
 FLOORS = (
-    {"errors", "content", "events", "options", "models"},
-    {"waiting", "log", "readers", "engine", "thunk", "partial", "chunking", "sse", "telemetry"},
-    {"component", "template", "context", "formats", "tools"},
+    {"errors", "content", "roles", "samples", "events", "options", "models", "markup"},
+    {
+        *(
+            "waiting",
+            "log",
+            "readers",
+            "engine",
+            "home",
+            "thunk",
+            "partial",
+            "json_tree",
+            "growing_json",
+            "growing_answer",
+            "structured",
+            "display",
+            "chunking",
+            "sse",
+        ),
+        *("telemetry", "telling", "otel"),
+    },
+    {
+        *("component", "parts", "template", "members", "mified", "context", "saving", "formats", "schemas", "shapes", "rules"),
+        *("arguments", "tools", "workbench", "mcp_client", "mcp_tools", "encoding"),
+    },
     {"backends"},
-    {"requirement", "sampling"},
-    {"session", "generative_function"},
+    {"requirement", "ready_made", "sampling"},
+    {
+        "agent",
+        "turns",
+        "moves",
+        "functional",
+        "free_functions",
+        "keeping",
+        "session",
+        "opening",
+        "providers",
+        "generative_function",
+    },
     {"graph", "prompts"},
-    {"cli", "server", "notebook"},
+    {"cli", "server", "responses", "notebook"},
     {"", "__main__"},
 )
 NAMES = {module.name for module in modules()}

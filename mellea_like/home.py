@@ -1,0 +1,121 @@
+"""Where a call was made, and how the library calls the user's functions back there.
+
+User code never runs on the library's own loop: an asynchronous function runs on the loop that made the call, with the
+caller's context variables; a synchronous one in a worker thread. Knows no model and no session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, TypeVar
+
+from .engine import in_worker
+from .errors import UnsupportedEventLoop
+from .waiting import held_up, this_thread
+
+R = TypeVar("R")
+
+_LOOK_AGAIN = 0.5
+"""Seconds after which it is looked whether the caller's loop still runs: a loop that stops tells nobody."""
+
+
+class Home:
+    """The event loop and the context variables of a call; a synchronous call has no loop."""
+
+    __slots__ = ("_loop", "variables")
+
+    def __init__(self) -> None:
+        # A synchronous verb blocks the loop that runs around it (a notebook's), so nothing can run there meanwhile.
+        self._loop = None if this_thread.blocking else asyncio._get_running_loop()
+        self.variables = copy_context()
+
+    async def ask(self, function: Callable[..., R | Awaitable[R]], *args: Any) -> R:
+        """Call one of the user's functions, synchronous or not, and await what it returns; on the library's loop.
+
+        Raises:
+            UnsupportedEventLoop: the function is asynchronous, and the loop that made the call can no longer run it.
+        """
+        if is_async(function):
+            return await self._awaited(partial(function, *args))
+        result = await in_worker(partial(function, *args), context=self.variables.copy())
+        if inspect.isawaitable(result):
+            return await self._awaited(lambda: result)
+        return result
+
+    async def _awaited(self, begin: Callable[[], Any]) -> R:
+        if self._loop is None:
+            return await in_worker(lambda: asyncio.run(_run(begin)), context=self.variables.copy())
+        result: R = await _Visit(self._loop, begin, self.variables.copy()).result()
+        return result
+
+
+class _Visit:
+    """One coroutine of the user's at work on the user's loop, awaited from the library's."""
+
+    def __init__(self, host: asyncio.AbstractEventLoop, begin: Callable[[], Any], variables: Context) -> None:
+        self._host, self._begin = host, begin
+        self._outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[Any] | None = None
+        self._refuse_dead_host()
+        host.call_soon_threadsafe(self._start, context=variables)
+
+    def _start(self) -> None:
+        self._task = self._host.create_task(_run(self._begin))
+        self._task.add_done_callback(self._tell)
+
+    def _tell(self, task: asyncio.Task[Any]) -> None:
+        with suppress(RuntimeError):  # the interpreter is leaving, and the library's loop is closed
+            self._outcome.get_loop().call_soon_threadsafe(self._settle, task)
+
+    def _settle(self, task: asyncio.Task[Any]) -> None:
+        if self._outcome.done():
+            return
+        if task.cancelled():
+            self._outcome.set_exception(_host_gone("has ended"))
+        elif (error := task.exception()) is not None:
+            self._outcome.set_exception(error)
+        else:
+            self._outcome.set_result(task.result())
+
+    def _refuse_dead_host(self) -> None:
+        if self._host.is_closed() or not self._host.is_running():
+            raise _host_gone("has ended")
+        if self._host in held_up:
+            raise _host_gone("is blocked by a synchronous call (`result()`, `for`, a synchronous verb) on its thread")
+
+    async def result(self) -> Any:
+        try:
+            while not self._outcome.done():
+                await asyncio.wait([self._outcome], timeout=_LOOK_AGAIN)
+                if not self._outcome.done():
+                    self._refuse_dead_host()
+            return self._outcome.result()
+        except BaseException:
+            # Cancelled, or the host is gone: what was begun there is not waited for, and nobody wants its outcome.
+            self._outcome.cancel()
+            with suppress(RuntimeError):
+                self._host.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            raise
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling `function` gives a coroutine; objects with an asynchronous `__call__` count."""
+    while isinstance(function, partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+async def _run(begin: Callable[[], Awaitable[R]]) -> R:
+    return await begin()
+
+
+def _host_gone(why: str) -> UnsupportedEventLoop:
+    return UnsupportedEventLoop(
+        f"An asynchronous function of yours was to run on the event loop that made the call, which {why}. Await the "
+        "thunk on that loop, or make the function synchronous: those run in a thread and need no loop."
+    )
