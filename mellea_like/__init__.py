@@ -114,6 +114,7 @@ if TYPE_CHECKING:
     from .mified import mify as mify
     from .models import ModelIdentifier as ModelIdentifier
     from .models import model_ids as model_ids
+    from .notebook import show as show
     from .opening import start_backend as start_backend
     from .opening import start_session as start_session
     from .options import ModelOption as ModelOption
@@ -162,6 +163,7 @@ if TYPE_CHECKING:
     from .workbench import call_tools as call_tools
 
 _ROOMS = {
+    "notebook": ["show"],
     "ready_made": ["requires", "uses_tool"],
     "sampling.escalation": ["EscalationStrategy"],
     "sampling.budget_forcing": ["BudgetForcingSamplingStrategy"],

@@ -22,7 +22,7 @@ _CLOSES = {
     "line": re.compile(r"\n"),
     "paragraph": re.compile(r"\n[ \t]*\n"),
 }
-_MAY_FOLLOW = "\"'”’)] \t"
+_MAY_FOLLOW = "\"'”’)] \t"  # noqa: RUF001  # typographic quotes
 """What may stand between the first character of such a match and its last."""
 
 

@@ -249,7 +249,7 @@ class ToolServerUnavailable(ToolError, ConnectionError):
 
 
 class GraphError(MelleaError):
-    """Raised when a graph cannot be built, or its run comes to nothing; `node` is the node's name, where it is one's."""
+    """Raised when a graph cannot be built, or its run comes to nothing; `node` is a node's name, where it is one's."""
 
     node: str = ""
 
@@ -281,7 +281,7 @@ class NothingToResume(GraphError, LookupError):
 
 
 class Interrupted(GraphError):
-    """Raised when a node asks somebody, by `interrupt(…)`; `value` is the question. It ends no run: the graph keeps it."""
+    """Raised when a node asks somebody, by `interrupt(…)`; `value` is the question. The graph keeps it."""
 
     value: Any = None
 

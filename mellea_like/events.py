@@ -45,12 +45,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
-    """The generation was handed to its backend; `request` is what it was asked, where a sink wants to see prompts."""
+    """The generation was handed to its backend; `request` is what it was asked, where a sink wants to see prompts.
+
+    `held` says that the text is a draft until the end: plain readers get none before.
+    """
 
     type: ClassVar[str] = "started"
 
     model: str = ""
     provider: str = ""
+    held: bool = False
     request: Request | None = field(default=None, compare=False, repr=False)
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from .errors import GenerationCancelled, UnsupportedEventLoop, WrongProcess
-from .events import Cancelled, Delta, Event, Failed, Finished, Said, Terminal, Thinking, Usage
+from .events import Cancelled, Delta, Event, Failed, Finished, Said, Started, Terminal, Thinking, Usage
 from .waiting import held_up, running_loop, this_thread
 
 _TEXT, _THOUGHT, _OTHER = 0, 1, 2
@@ -119,6 +119,8 @@ class Log:
         elif isinstance(said, Finished | Failed | Cancelled):
             self._finish(growing, said, seconds)
         elif isinstance(said, Event):
+            if isinstance(said, Started) and self.accepted is None:
+                said = replace(said, held=True)
             growing.add(said, seconds, _tag(_OTHER, said.attempt))
         else:  # a string of the backend's own kind
             growing.add(str(said), seconds, _PLAIN)

@@ -48,7 +48,7 @@ def _inside(value: Grown) -> str:
         return f"<table><tbody>{rows}</tbody></table>"
     if isinstance(so_far, list):
         items = "".join(f"<li>{growing_html(value[i])}</li>" for i in range(len(value)))
-        return f'<ol style="margin: 0" start="0">{items}</ol>'
+        return f'<ol style="margin: 0">{items}</ol>'
     if so_far is None:
         return "null" if value.state == "done" else ""
     shown = so_far if isinstance(so_far, str) else repr(so_far)
@@ -58,8 +58,8 @@ def _inside(value: Grown) -> str:
 def _row(name: str, member: Grown) -> str:
     mark = WRONG if member.error else MARKS[member.state]
     faint = f' style="{_FAINT}"' if member.state == "missing" else ""
-    left = 'style="text-align: left; vertical-align: top"'
+    top, left = 'style="vertical-align: top"', 'style="text-align: left; vertical-align: top"'
     return (
-        f'<tr{faint}><td title="{member.state}">{mark}</td><th {left}>{html_text(name)}</th>'
+        f'<tr{faint}><td {top} title="{member.state}">{mark}</td><th {left}>{html_text(name)}</th>'
         f"<td {left}>{growing_html(member)}</td></tr>"
     )

@@ -182,7 +182,8 @@ def _end_lines(log: Log) -> list[str]:
         case Failed(error=error):
             return [f"{VERDICTS[False]} {type(error).__name__}: {error}"]
         case Cancelled():
-            return [f"cancelled after {len(log.text())} characters"]
+            count = len(log.text())
+            return [f"cancelled after {count} character{'' if count == 1 else 's'}"]
         case Finished(samples=[_, *_] as samples, attempt=number):
             answer = next((sample for sample in samples if sample.attempt == number), samples[-1])
             passed, asked = sum(map(bool, answer.validations)), len(answer.validations)

@@ -33,7 +33,8 @@ FLOORS = (
         *("telemetry", "telling", "otel"),
     },
     {
-        *("component", "parts", "template", "members", "mified", "context", "saving", "formats", "schemas", "shapes", "rules"),
+        *("component", "parts", "template", "members", "mified", "context", "saving"),
+        *("formats", "schemas", "shapes", "rules"),
         *("arguments", "tools", "workbench", "mcp_client", "mcp_tools", "encoding"),
     },
     {"backends"},

@@ -279,6 +279,23 @@ async def test_a_slow_reader_holds_the_source_back() -> None:
     assert len(given) == 100
 
 
+async def test_a_reader_that_takes_nothing_and_leaves_stops_the_model(talker: Any) -> None:
+    response, full = sse(talker.session.instruct("Talk.", await_result=False).events()), asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await full.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            full.set()
+            await asyncio.Event().wait()
+
+    await response({"type": "http", "method": "GET"}, receive, send)
+    assert await asyncio.to_thread(talker.is_stopped)
+    assert response.status_code == 200  # it is still there, and holds nothing
+
+
 async def test_another_reader_goes_on_when_one_leaves(fake: Callable[..., MelleaSession]) -> None:
     gate = Gate()
     thunk = fake(Answer(["one ", gate, "two"])).instruct("Count.", await_result=False)
