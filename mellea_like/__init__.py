@@ -53,17 +53,26 @@ if TYPE_CHECKING:
     from .errors import ContextOverflow as ContextOverflow
     from .errors import DependencyFailed as DependencyFailed
     from .errors import GenerationCancelled as GenerationCancelled
+    from .errors import GraphError as GraphError
+    from .errors import GraphInvalid as GraphInvalid
+    from .errors import Interrupted as Interrupted
     from .errors import InvalidArgument as InvalidArgument
+    from .errors import InvalidFile as InvalidFile
+    from .errors import InvalidUpdate as InvalidUpdate
     from .errors import LoopBudgetExhausted as LoopBudgetExhausted
     from .errors import MalformedReply as MalformedReply
     from .errors import MelleaError as MelleaError
     from .errors import MissingPackage as MissingPackage
     from .errors import ModelNotFound as ModelNotFound
+    from .errors import NodeFailed as NodeFailed
+    from .errors import NodeTimeout as NodeTimeout
     from .errors import NotComputed as NotComputed
+    from .errors import NothingToResume as NothingToResume
     from .errors import OutputError as OutputError
     from .errors import OutputParseError as OutputParseError
     from .errors import PreconditionFailed as PreconditionFailed
     from .errors import RateLimited as RateLimited
+    from .errors import RecursionLimit as RecursionLimit
     from .errors import ReplayMismatch as ReplayMismatch
     from .errors import RequestRefused as RequestRefused
     from .errors import RequirementsNotMet as RequirementsNotMet
@@ -99,6 +108,29 @@ if TYPE_CHECKING:
     from .free_functions import mfuncs as mfuncs
     from .generative_function import GenerativeFunction as GenerativeFunction
     from .generative_function import generative as generative
+    from .graph.building import StateGraph as StateGraph
+    from .graph.calling import Runtime as Runtime
+    from .graph.checkpoints import StateBackend as StateBackend
+    from .graph.commands import Command as Command
+    from .graph.commands import Interrupt as Interrupt
+    from .graph.commands import Send as Send
+    from .graph.compiled import CompiledGraph as CompiledGraph
+    from .graph.modes import MessageChunk as MessageChunk
+    from .graph.now import get_stream_writer as get_stream_writer
+    from .graph.now import interrupt as interrupt
+    from .graph.retrying import RetryPolicy as RetryPolicy
+    from .graph.run import GraphRun as GraphRun
+    from .graph.run import StreamReader as StreamReader
+    from .graph.spec import END as END
+    from .graph.spec import START as START
+    from .graph.spec import GraphSpec as GraphSpec
+    from .graph.state import add_messages as add_messages
+    from .graph.yaml_form import yaml_graph_schema as yaml_graph_schema
+    from .graph.yaml_loading import lint_graph as lint_graph
+    from .graph.yaml_loading import load_graph as load_graph
+    from .graph.yaml_streaming import NodeTokens as NodeTokens
+    from .graph.yaml_streaming import StreamingNode as StreamingNode
+    from .graph.yaml_streaming import create_streaming_node as create_streaming_node
     from .log import Log as Log
     from .mcp_client import MCPConnection as MCPConnection
     from .mcp_tools import MCPTools as MCPTools
@@ -125,6 +157,18 @@ if TYPE_CHECKING:
     from .parts import Component as Component
     from .parts import OffersTools as OffersTools
     from .parts import Parsing as Parsing
+    from .prompts.asking import PromptStream as PromptStream
+    from .prompts.asking import execute_prompt as execute_prompt
+    from .prompts.asking import execute_prompt_async as execute_prompt_async
+    from .prompts.asking import execute_prompt_streaming as execute_prompt_streaming
+    from .prompts.asking import execute_prompts_concurrent as execute_prompts_concurrent
+    from .prompts.file_form import yaml_prompt_schema as yaml_prompt_schema
+    from .prompts.loading import Prompt as Prompt
+    from .prompts.loading import load_prompt as load_prompt
+    from .prompts.marked_yaml import Fault as Fault
+    from .providers import aclose_providers as aclose_providers
+    from .providers import provider_backend as provider_backend
+    from .providers import serving as serving
     from .ready_made import requires as requires
     from .ready_made import uses_tool as uses_tool
     from .requirement import Requirement as Requirement
@@ -132,6 +176,10 @@ if TYPE_CHECKING:
     from .requirement import req as req
     from .requirement import reqify as reqify
     from .requirement import simple_validate as simple_validate
+    from .roles import AIMessage as AIMessage
+    from .roles import HumanMessage as HumanMessage
+    from .roles import SystemMessage as SystemMessage
+    from .roles import ToolMessage as ToolMessage
     from .samples import Sample as Sample
     from .samples import Usage as Usage
     from .samples import ValidationResult as ValidationResult
@@ -163,6 +211,37 @@ if TYPE_CHECKING:
     from .workbench import call_tools as call_tools
 
 _ROOMS = {
+    "graph.yaml_streaming": ["NodeTokens", "StreamingNode", "create_streaming_node"],
+    "graph.yaml_form": ["yaml_graph_schema"],
+    "graph.yaml_loading": ["lint_graph", "load_graph"],
+    "prompts.marked_yaml": ["Fault"],
+    "prompts.file_form": ["yaml_prompt_schema"],
+    "prompts.loading": ["Prompt", "load_prompt"],
+    "prompts.asking": [
+        "PromptStream",
+        "execute_prompt",
+        "execute_prompt_async",
+        "execute_prompt_streaming",
+        "execute_prompts_concurrent",
+    ],
+    "providers": ["aclose_providers", "provider_backend", "serving"],
+    "roles": [
+        "AIMessage",
+        "HumanMessage",
+        "SystemMessage",
+        "ToolMessage",
+    ],
+    "graph.checkpoints": ["StateBackend"],
+    "graph.modes": ["MessageChunk"],
+    "graph.state": ["add_messages"],
+    "graph.retrying": ["RetryPolicy"],
+    "graph.calling": ["Runtime"],
+    "graph.now": ["get_stream_writer", "interrupt"],
+    "graph.commands": ["Command", "Interrupt", "Send"],
+    "graph.spec": ["END", "GraphSpec", "START"],
+    "graph.run": ["GraphRun", "StreamReader"],
+    "graph.compiled": ["CompiledGraph"],
+    "graph.building": ["StateGraph"],
     "notebook": ["show"],
     "ready_made": ["requires", "uses_tool"],
     "sampling.escalation": ["EscalationStrategy"],
@@ -227,17 +306,26 @@ _ROOMS = {
         "ContextOverflow",
         "DependencyFailed",
         "GenerationCancelled",
+        "GraphError",
+        "GraphInvalid",
+        "Interrupted",
         "InvalidArgument",
+        "InvalidFile",
+        "InvalidUpdate",
         "LoopBudgetExhausted",
         "MalformedReply",
         "MelleaError",
         "MissingPackage",
         "ModelNotFound",
+        "NodeFailed",
+        "NodeTimeout",
         "NotComputed",
+        "NothingToResume",
         "OutputError",
         "OutputParseError",
         "PreconditionFailed",
         "RateLimited",
+        "RecursionLimit",
         "ReplayMismatch",
         "RequestRefused",
         "RequirementsNotMet",

@@ -141,6 +141,7 @@ class Run:
 
     def _begin(self, source: AsyncGenerator[Said, None]) -> None:
         self._task = self._loop.create_task(_fill(self.log, source))
+        self.log.stopped_by(self._task.cancel)
         # A task that is cancelled before its first step runs none of its own code, so its end is recorded out here.
         self._task.add_done_callback(self._ended)
 

@@ -49,9 +49,33 @@ class Home:
 
     async def _awaited(self, begin: Callable[[], Any]) -> R:
         if self._loop is None:
-            return await in_worker(lambda: asyncio.run(_run(begin)), context=self.variables.copy())
+            alone: R = await _alone(begin, self.variables.copy())
+            return alone
         result: R = await _Visit(self._loop, begin, self.variables.copy()).result()
         return result
+
+
+async def _alone(begin: Callable[[], Any], variables: Context) -> Any:
+    """Run a coroutine of the user's on an event loop of its own, in a worker; it is stopped where its waiter is."""
+    stopped = False
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    async def guarded() -> Any:
+        task: Any = asyncio.current_task()
+        running.append((asyncio.get_running_loop(), task))
+        if stopped:  # before it began
+            task.cancel()
+            await asyncio.sleep(0)
+        return await begin()
+
+    try:
+        return await in_worker(lambda: asyncio.run(guarded()), context=variables)
+    except asyncio.CancelledError:
+        stopped = True
+        for loop, task in running:
+            with suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(task.cancel)
+        raise
 
 
 class _Visit:

@@ -21,6 +21,7 @@ from .events import Cancelled, Delta, Event, Failed, Finished, Said, Started, Te
 from .waiting import held_up, running_loop, this_thread
 
 _TEXT, _THOUGHT, _OTHER = 0, 1, 2
+_PIECES, _ENDS = (Delta, Thinking), (Finished, Failed, Cancelled)
 
 
 Waiters: TypeAlias = "dict[asyncio.Future[None] | threading.Lock, asyncio.AbstractEventLoop | None]"
@@ -87,7 +88,7 @@ class Log:
 
     __slots__ = (
         *("_at_end", "_begun", "_hushed", "_loop", "_pid", "_record", "_text"),
-        *("_to_the_end", "_waiters", "accepted", "end"),
+        *("_to_the_end", "_stop", "_waiters", "accepted", "end"),
     )
 
     def __init__(self, *, held: bool = False) -> None:
@@ -99,6 +100,7 @@ class Log:
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hushed = False
+        self._stop: Callable[[], object] | None = None
         self._waiters: Waiters = {}
         self._to_the_end: Waiters = {}  # those that wait for the end alone, and are not woken before
         self._at_end: list[Callable[[Log], None]] = []
@@ -107,16 +109,16 @@ class Log:
 
     def append(self, said: Said) -> None:
         """Record what was said, and wake the readers. What is said after the end is not recorded."""
-        if self.end is not None or said == "":
+        if self.end is not None or (type(said) is str and not said):
             return
         seconds = time.monotonic() - self._begun
         growing = self._record
         assert isinstance(growing, _Growing)
         if type(said) is str:  # nearly always, so it comes first
             growing.add(said, seconds, _PLAIN)
-        elif isinstance(said, Delta | Thinking):
+        elif isinstance(said, _PIECES):
             growing.add(said.text, seconds, _tag(_TEXT if isinstance(said, Delta) else _THOUGHT, said.attempt))
-        elif isinstance(said, Finished | Failed | Cancelled):
+        elif isinstance(said, _ENDS):
             self._finish(growing, said, seconds)
         elif isinstance(said, Event):
             if isinstance(said, Started) and self.accepted is None:
@@ -140,6 +142,7 @@ class Log:
         self._text = self.text()
         # Last, because whoever sees it relies on everything before it.
         self.end = end
+        self._stop = None
         self._waiters.update(self._to_the_end)
         self._hushed = False
         self._tell_end()
@@ -183,6 +186,15 @@ class Log:
                 loop.call_soon_threadsafe(_resolve, waiter)
             except RuntimeError:  # the reader's loop is closed: there is nobody to wake
                 pass
+
+    def stopped_by(self, stop: Callable[[], object]) -> None:
+        """Say how what writes is stopped."""
+        self._stop = stop
+
+    def stop(self) -> None:
+        """Stop what writes this log, on the library's loop; nothing happens where it has ended."""
+        if self._stop is not None:
+            self._stop()
 
     def written_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which loop writes; before the first `append`."""

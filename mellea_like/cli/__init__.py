@@ -10,9 +10,19 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import MelleaError
-from . import models
+from . import ask, chat, models, prompt, run, serve
 
-COMMANDS = (models,)
+COMMANDS = (chat, ask, models, run, prompt, serve)
+
+_EXAMPLES = """\
+examples:
+  mellea-like chat                              talk to the model that runs on this machine
+  mellea-like ask "Why is the sky blue?"        one answer, in a script or a pipe
+  mellea-like chat --model ollama:llama3.2      another model
+  mellea-like models list                       which models have been fetched
+
+Each command has its own: mellea-like ask --help
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         main(["models", "list"])
         ```
     """
-    parser = argparse.ArgumentParser(prog="mellea-like", description="Generative programming in Python.")
+    parser = argparse.ArgumentParser(
+        prog="mellea-like",
+        description="Generative programming in Python.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(title="commands", metavar="command", required=True)
     for command in COMMANDS:
         command.add_to(commands)

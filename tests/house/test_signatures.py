@@ -14,13 +14,17 @@ from mellea_like import MelleaSession
 
 from ._source import classes
 
-POSITIONAL: dict[str, str] = {"react": "goal, context and backend, as Mellea's users know it"}
+POSITIONAL: dict[str, str] = {
+    "execute_prompt_streaming": "the signature of yamlgraph's page",
+    "react": "goal, context and backend, as Mellea's users know it",
+}
 """Public callables that take more than two arguments by position, and why."""
 
 BY_POSITION = {
     "component.CBlock": "one value",
     "content.Message": "role and content read well by position; the rest is by keyword",
     "backends.fake.Answer": "its steps read well by position",
+    "graph.commands.Send": "a node and what it is given",
     "samples.ValidationResult": "a verdict; the rest is by keyword",
 }
 """Dataclasses that are not keyword-only, and why."""

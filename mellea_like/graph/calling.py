@@ -1,0 +1,222 @@
+"""How functions of the user's are called: with what their parameters name, or with the state.
+
+A function may return, or be a generator, synchronous or asynchronous; what it yields is told while it runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any
+
+from ..errors import GraphInvalid
+from ..home import is_async
+from ..thunk import ModelOutputThunk
+from .events import MessageComplete, MessageStart, Place, Token, text_said
+from .now import Now
+from .outcomes import Outcome, outcome_of, text_update
+from .state import StateForm
+
+NAMES = ("state", "input", "output", "inputs", "context", "config", "runtime", "writer", "variables", "chat_history")
+"""What a parameter of a node's function may be called, to be given that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What a node's function is given as `runtime`: the call's `context` and `config`, and the writer of `custom`."""
+
+    context: Any
+    config: Mapping[str, Any]
+    stream_writer: Callable[[Any], None]
+
+
+@lru_cache(maxsize=1024)
+def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    try:
+        return tuple(inspect.signature(function).parameters.values())
+    except (ValueError, TypeError):  # written in C, and says nothing of itself
+        return (inspect.Parameter("state", inspect.Parameter.POSITIONAL_ONLY),)
+
+
+def parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """List the parameters of a function."""
+    try:
+        return _parameters(function)
+    except TypeError:  # not hashable
+        return _parameters.__wrapped__(function)
+
+
+def known(now: Now, form: StateForm, *, output: Any = None) -> dict[str, Callable[[], Any]]:
+    """Say what parameters may be given by their names; each is made only where it is asked for."""
+    settings = now.running.settings
+    return {
+        "state": lambda: form.view(now.state),
+        "input": lambda: joined(now),
+        "inputs": lambda: dict(now.inputs),
+        "output": lambda: joined(now) if output is None else output,
+        "context": lambda: settings.context,
+        "config": lambda: settings.config,
+        "runtime": lambda: Runtime(context=settings.context, config=settings.config, stream_writer=now.write),
+        "writer": lambda: now.write,
+        "variables": lambda: settings.variables,
+        "chat_history": lambda: list(settings.chat_history),
+    }
+
+
+def joined(now: Now) -> Any:
+    """Return what the nodes before came to: of one what it came to, of several a dict by their names."""
+    values = list(now.inputs.values())
+    return values[0] if len(values) == 1 else dict(now.inputs)
+
+
+def bound(
+    function: Callable[..., Any],
+    given: Mapping[str, Callable[[], Any]],
+    extra: Mapping[str, Any],
+    positional: tuple[str, ...] = ("state",),
+) -> Callable[[], Any]:
+    """Bind a function to what its parameters name, in `given` or in `extra`; others by position, as `positional` names.
+
+    Raises:
+        GraphInvalid: a parameter is neither.
+    """
+    args: list[Callable[[], Any]] = []
+    kwargs: dict[str, Callable[[], Any]] = {}
+    left = list(positional)
+    for parameter in parameters(function):
+        name, kind = parameter.name, parameter.kind
+        if kind is parameter.VAR_POSITIONAL or kind is parameter.VAR_KEYWORD:
+            continue
+        found = given.get(name) or (partial(extra.__getitem__, name) if name in extra else None)
+        if found is None and left and kind is not parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            found = given[left[0]]
+        if found is None:
+            if parameter.default is parameter.empty:
+                raise _unknown_parameter(function, name, (*given, *extra))
+            continue
+        left = left[1:]
+        if kind is parameter.POSITIONAL_ONLY:
+            args.append(found)
+        else:
+            kwargs[name] = found
+    return partial(_call, function, args, kwargs)
+
+
+def _call(function: Callable[..., Any], args: list[Callable[[], Any]], kwargs: dict[str, Callable[[], Any]]) -> Any:
+    # Here, where the user's code runs, because a schema's own code may be needed to make the state.
+    return function(*(make() for make in args), **{name: make() for name, make in kwargs.items()})
+
+
+def _unknown_parameter(function: Callable[..., Any], name: str, valid: tuple[str, ...]) -> GraphInvalid:
+    called = getattr(function, "__qualname__", repr(function))
+    return GraphInvalid(
+        f"{called} has a parameter {name!r}, and nothing here is called so. A node's function takes the state, or "
+        f"parameters of these names: {', '.join(dict.fromkeys(valid))}."
+    )
+
+
+async def called(now: Now, form: StateForm, function: Callable[..., Any], begin: Callable[[], Any]) -> Any:
+    """Call a bound function where the run was called from, and return what it gives; of a generator, its outcome."""
+    target = function
+    while isinstance(target, partial):
+        target = target.func
+    if inspect.isasyncgenfunction(target):
+        return await _generated(now, form, _opened(begin))
+    if is_async(target):
+        # Said to be asynchronous, as the function is, so that it runs on the caller's loop.
+        return await now.ask(partial(_awaited, begin))
+    result = await now.made(begin)
+    if inspect.isgenerator(result) or (isinstance(result, AsyncIterator) and not isinstance(result, ModelOutputThunk)):
+        return await _generated(now, form, result)
+    if inspect.isawaitable(result) and not isinstance(result, ModelOutputThunk):
+        return await now.ask(partial(_awaited, lambda: result))
+    return result
+
+
+async def _opened(begin: Callable[[], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
+    # Made where the user's code runs, because making what it is given may need a schema's own code.
+    async with aclosing(begin()) as items:
+        async for item in items:
+            yield item
+
+
+async def _awaited(begin: Callable[[], Awaitable[Any]]) -> Any:
+    return await begin()
+
+
+# --- generators -------------------------------------------------------------------------------------------------------
+
+
+class Yielded:
+    """What a generator has yielded so far: text is told as tokens at once, the rest becomes the outcome."""
+
+    def __init__(self, now: Now) -> None:
+        self._now = now
+        self._place: Place | None = None
+        self._texts: list[str] = []
+        self.others: list[Any] = []
+
+    def take(self, item: Any) -> None:
+        """Take what was yielded; on the library's loop."""
+        if isinstance(item, str):
+            self._text(item)
+        else:
+            if isinstance(item, ModelOutputThunk):
+                self._now.heard(item._log)
+            self.others.append(item)
+
+    def _text(self, text: str) -> None:
+        running = self._now.running
+        if self._place is None:
+            self._place = self._now.numbered()
+            running.say(MessageStart(place=self._place, attempt=self._place.attempt))
+        self._texts.append(text)
+        if text:
+            running.say(text_said(Token, text, self._place))
+
+    def close(self) -> str | None:
+        """Tell the end of the text; return it, None where there was none."""
+        if self._place is None:
+            return None
+        text = "".join(self._texts)
+        place = self._place
+        self._now.running.say(MessageComplete(place=place, attempt=place.attempt, content=text, finish_reason="stop"))
+        return text
+
+
+async def _generated(now: Now, form: StateForm, source: Any) -> Outcome:
+    yielded = Yielded(now)
+
+    def take(item: Any) -> None:
+        now.running.outbox.post(partial(yielded.take, item))
+
+    async def drain() -> None:
+        async with aclosing(source) as items:
+            async for item in items:
+                take(item)
+
+    def pump() -> None:
+        for item in source:
+            take(item)
+
+    try:
+        await now.ask(pump if inspect.isgenerator(source) else drain)
+    finally:
+        now.running.outbox.empty()
+        text = yielded.close()
+    return await _merged(now, form, yielded.others, text)
+
+
+async def _merged(now: Now, form: StateForm, others: list[Any], text: str | None) -> Outcome:
+    """Make one outcome of all that was yielded; text counts by itself, or where a `state_key` says so."""
+    if text is not None and (not others or "state_key" in now.spec.config):
+        others = [*others, text_update(now, form, text)]
+    whole = Outcome()
+    for item in others:
+        one = await outcome_of(now, form, item)
+        writes = whole.writes + one.writes
+        whole = replace(whole, writes=writes, update=dict(writes) or None, goto=whole.goto + one.goto)
+    return replace(whole, output={"content": text} if text is not None else whole.update)

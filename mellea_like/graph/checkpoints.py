@@ -1,0 +1,128 @@
+"""How a run is kept between its steps: the protocol of stores, and a checkpoint as plain values for any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from ..content import Message, ToolCall
+from .commands import Send
+
+_KIND = "__kind__"
+
+
+@runtime_checkable
+class StateBackend(Protocol):
+    """Where states are kept, by a session's (or thread's) name.
+
+    What is saved are dicts of JSON's types: strings, numbers, lists, dicts, None; whatever else a state holds is given
+    as it is, and a store that writes files says so where it cannot.
+    """
+
+    async def save(self, session_id: str, state: dict[str, Any]) -> None:
+        """Keep the state of a session, in place of the one before."""
+        ...
+
+    async def load(self, session_id: str) -> dict[str, Any] | None:
+        """Return the state of a session, None where there is none."""
+        ...
+
+    async def delete(self, session_id: str) -> bool:
+        """Forget a session; whether there was one."""
+        ...
+
+    async def exists(self, session_id: str) -> bool:
+        """Whether the session is known."""
+        ...
+
+    async def list_sessions(self) -> list[str]:
+        """List the names of all sessions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A node of the step that a run stopped in: what it was given, what it is through with, what it was answered.
+
+    `done` is what it came to, None where it has to run again; `answers` are those to its `interrupt`s, in order, and
+    `question` is the one that it waits with, in a list of one.
+    """
+
+    node: str
+    id: str
+    arg: tuple[Any, ...] = ()
+    triggers: tuple[str, ...] = ()
+    done: Mapping[str, Any] | None = None
+    answers: tuple[Any, ...] = ()
+    question: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A run between two steps: its state, what comes next, and what the scheduler counts."""
+
+    state: Mapping[str, Any]
+    step: int = 0
+    pending: tuple[Pending, ...] = ()
+    joined: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    loops: Mapping[str, int] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    input: Any = None
+    skip_interrupt: bool = False
+
+
+def to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Write a checkpoint as plain values."""
+    named = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
+    named["pending"] = [
+        {name: getattr(one, name) for name in Pending.__dataclass_fields__} for one in checkpoint.pending
+    ]
+    plain: dict[str, Any] = _plain(named)
+    return plain
+
+
+def from_plain(saved: Mapping[str, Any]) -> Checkpoint:
+    """Build the checkpoint that `to_plain` wrote."""
+    named = _restored(saved)
+    tuples = ("arg", "triggers", "answers", "question")
+    waiting: list[dict[str, Any]] = named.pop("pending")
+    pending = tuple(Pending(**(one | {name: tuple(one[name]) for name in tuples})) for one in waiting)
+    return Checkpoint(**named, pending=pending)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Message):
+        calls = [{"name": call.name, "arguments": call.arguments, "id": call.id} for call in value.tool_calls]
+        return {
+            _KIND: "message",
+            "role": value.role,
+            "content": value.content,
+            "tool_calls": calls,
+            "tool_call_id": value.tool_call_id,
+        }
+    if isinstance(value, Send):
+        return {_KIND: "send", "node": value.node, "arg": _plain(value.arg)}
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, tuple):
+        return {_KIND: "tuple", "items": [_plain(inner) for inner in value]}
+    return value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restored(inner) for inner in value]
+    if not isinstance(value, Mapping):
+        return value
+    match value.get(_KIND):
+        case "message":
+            calls = tuple(ToolCall(**call) for call in value["tool_calls"])
+            return Message(value["role"], value["content"], tool_calls=calls, tool_call_id=value["tool_call_id"])
+        case "send":
+            return Send(value["node"], _restored(value["arg"]))
+        case "tuple":
+            return tuple(_restored(inner) for inner in value["items"])
+    return {name: _restored(inner) for name, inner in value.items()}

@@ -1,0 +1,141 @@
+"""What a node came to: which keys it writes, where it goes on; made of whatever a node may return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..content import Message, ToolCall
+from ..errors import InvalidUpdate
+from ..parts import settled, thunks_in
+from ..roles import AIMessage
+from ..thunk import ModelOutputThunk
+from .commands import Command, Send, gotos
+from .now import Now
+from .state import MESSAGES, StateForm, Writes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one attempt of a node came to.
+
+    `output` is for the nodes after it, `writes` for the state, `update` is what readers see of those. It goes on at
+    `goto`, and `exclusive` says: nowhere else.
+    """
+
+    output: Any = None
+    writes: Writes = ()
+    update: Mapping[str, Any] | None = None
+    goto: tuple[str | Send, ...] = ()
+    exclusive: bool = False
+    question: tuple[Any, ...] = field(default=())
+
+
+def writing(form: StateForm, node: str, update: Mapping[str, Any] | None, *, output: Any = None) -> Outcome:
+    """Return the outcome of a node that writes `update`.
+
+    Raises:
+        InvalidUpdate: it does not fit the state.
+    """
+    writes = form.writes(update, node=node)
+    return Outcome(output=update if output is None else output, writes=writes, update=dict(writes) if writes else None)
+
+
+async def outcome_of(now: Now, form: StateForm, result: Any) -> Outcome:
+    """Make an outcome of what a node returned: None, a dict, a thunk, a `Command`, or any value for its `state_key`.
+
+    A thunk is waited for; inside a dict, too, where its text takes its place.
+
+    Raises:
+        InvalidUpdate: it does not fit the state.
+        MelleaError: a thunk failed; with what that failed with.
+    """
+    if isinstance(result, Outcome):
+        return result
+    if isinstance(result, Command):
+        written = await outcome_of(now, form, result.update)
+        return replace(written, goto=gotos(result.goto))
+    if isinstance(result, list) and result and all(isinstance(one, Command | Send) for one in result):
+        return await _several(now, form, result)
+    if isinstance(result, Send):
+        return Outcome(goto=(result,))
+    if isinstance(result, ModelOutputThunk):
+        end = await computed(now, result)
+        update = text_update(now, form, end.value, parsed=end.parsed, tool_calls=end.tool_calls)
+        return writing(form, now.spec.name, update, output={"content": end.value})
+    if result is None:
+        return Outcome()
+    key = now.spec.config.get("state_key")
+    if isinstance(result, Mapping):
+        return writing(form, now.spec.name, await _without_thunks(now, result))
+    if form.is_whole(result):
+        return writing(form, now.spec.name, result)
+    if key is not None or form.keys is None:
+        return writing(form, now.spec.name, {key or "output": result})
+    raise InvalidUpdate(
+        f"Node {now.spec.name!r} returned {result!r}, which is no update. Return a dict of state keys ("
+        f"{', '.join(map(repr, form.names))}), a thunk, a Command or None; or give the node a `state_key`.",
+        node=now.spec.name,
+    )
+
+
+async def _several(now: Now, form: StateForm, results: list[Any]) -> Outcome:
+    whole = Outcome()
+    for result in results:
+        one = await outcome_of(now, form, result)
+        writes = whole.writes + one.writes
+        whole = replace(whole, writes=writes, update=dict(writes) or None, goto=whole.goto + one.goto)
+    return whole
+
+
+async def computed(now: Now, thunk: ModelOutputThunk[Any]) -> Any:
+    """Wait for a thunk's end, telling what it says; stop it where the node is stopped.
+
+    Raises:
+        MelleaError: it failed; with what it failed with.
+    """
+    now.heard(thunk._log)
+    try:
+        return await thunk
+    except BaseException:  # what it failed with, or a cancellation; both go on as they are
+        await thunk.cancel()
+        raise
+
+
+async def _without_thunks(now: Now, update: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not any(isinstance(value, ModelOutputThunk | list | dict | tuple) for value in update.values()):
+        return update
+    running = list(thunks_in({name: value for name, value in update.items() if not isinstance(value, Message)}))
+    if not running:
+        return update
+    for thunk in running:
+        await computed(now, thunk)
+    return {name: _value(value) for name, value in update.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, ModelOutputThunk):
+        return value.value if value.parsed is None else value.parsed
+    return settled(value)
+
+
+def text_update(
+    now: Now, form: StateForm, text: str, *, parsed: Any = None, tool_calls: tuple[ToolCall, ...] = ()
+) -> dict[str, Any]:
+    """Return what an answer writes: under the node's `state_key`; else a message, where the state has `messages`.
+
+    Else it is `output`. An answer of a type is written as what it was parsed to, except as a message.
+    """
+    key = now.spec.config.get("state_key")
+    value = text if parsed is None or isinstance(parsed, Message) else parsed
+    if key is not None and key != MESSAGES:
+        return {key: value}
+    if key == MESSAGES or has_messages(now, form):
+        return {MESSAGES: [AIMessage(text, tool_calls=tool_calls)]}
+    return {"output": value}
+
+
+def has_messages(now: Now, form: StateForm) -> bool:
+    """Whether the state is a conversation: it has the key `messages`."""
+    return form.has(MESSAGES) or (form.keys is None and isinstance(now.state, Mapping) and MESSAGES in now.state)

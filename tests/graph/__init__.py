@@ -1,0 +1,1 @@
+"""Graphs: what they show while they run, and what they come to."""
