@@ -79,8 +79,8 @@ class Server:
 class Ours:
     """This library, with a session for each way that the chunks come: the model's name says it."""
 
-    def __init__(self, provider: str, address: str) -> None:
-        self._provider, self._address = provider, address
+    def __init__(self, provider: str, address: str, **options: Any) -> None:
+        self._provider, self._address, self._options = provider, address, options
         self._sessions: dict[str, MelleaSession] = {}
 
     async def __aenter__(self) -> Self:
@@ -114,7 +114,7 @@ class Ours:
         from mellea_like import start_session
 
         if (m := self._sessions.get(how)) is None:
-            extras: dict[str, Any] = {"base_url": self._address, "max_concurrency": SOCKETS}
+            extras: dict[str, Any] = {"base_url": self._address, "max_concurrency": SOCKETS, **self._options}
             if self._provider == "huggingface":
                 extras["api_key"] = "none"
             m = self._sessions[how] = start_session(f"{self._provider}:{how}", **extras)

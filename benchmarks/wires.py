@@ -43,7 +43,7 @@ async def openai_rivals(address: str) -> AsyncIterator[dict[str, Stream]]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         ours = await enter(Ours("openai", f"{address}/v1"))
-        client = await enter(openai.AsyncOpenAI(api_key="none", base_url=f"{address}/v1", max_retries=0))
+        client = await enter(openai.AsyncOpenAI(api_key="none", base_url=f"{address}/v1", max_retries=0, timeout=None))
         raw = await enter(httpx2.AsyncClient(timeout=None, limits=httpx2.Limits(max_connections=None)))
         rivals = {"ours": ours.stream, "openai": openai_stream(client), "httpx2": httpx_stream(raw, address)}
         try:
@@ -51,8 +51,11 @@ async def openai_rivals(address: str) -> AsyncIterator[dict[str, Stream]]:
         except RuntimeError:  # what it raises where aiohttp is missing
             pass
         else:
-            other = openai.AsyncOpenAI(api_key="none", base_url=f"{address}/v1", max_retries=0, http_client=transport)
+            other = openai.AsyncOpenAI(
+                api_key="none", base_url=f"{address}/v1", max_retries=0, timeout=None, http_client=transport
+            )
             rivals["openai, aiohttp"] = openai_stream(await enter(other))
+            rivals["ours, aiohttp"] = (await enter(Ours("openai", f"{address}/v1", transport="aiohttp"))).stream
         yield rivals
 
 
@@ -145,7 +148,20 @@ def openai_burst(effort: Effort) -> Iterator[Row]:
 
     async def measured(address: str) -> list[Row]:
         async with openai_rivals(address) as rivals:
-            rows = list(compared(await in_turns(rivals, effort.rounds, count, "burst"), "chunk, burst", "openai", 0.15))
+            found = await in_turns(rivals, effort.rounds, count, "burst")
+            rows = list(compared(found, "chunk, burst", "openai", 0.15))
+            if "ours, aiohttp" in found:
+                figure = ratio(found["ours, aiohttp"], found["openai, aiohttp"])
+                against = "openai, aiohttp"
+                rows.append(
+                    Row(
+                        name="chunk, burst, ours over aiohttp",
+                        figure=figure,
+                        unit="times",
+                        at_most=0.11,
+                        against=against,
+                    )
+                )
             found = await in_turns(rivals, min(effort.rounds, 3), count, "packed")
             rows += compared(found, "chunk, burst, 64 to an HTTP chunk", "openai")
             ours = rivals["ours"]

@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from .context import ChatContext as ChatContext
     from .context import Context as Context
     from .context import SimpleContext as SimpleContext
+    from .encoding import Encoder as Encoder
+    from .encoding.ag_ui import AGUIEncoder as AGUIEncoder
+    from .encoding.ai_sdk import AISDKEncoder as AISDKEncoder
+    from .encoding.sse import SSEEncoder as SSEEncoder
+    from .encoding.sse import SSETextEncoder as SSETextEncoder
     from .errors import AlreadyComputed as AlreadyComputed
     from .errors import AlreadyPolled as AlreadyPolled
     from .errors import BackendError as BackendError
@@ -115,6 +120,10 @@ if TYPE_CHECKING:
     from .graph.commands import Interrupt as Interrupt
     from .graph.commands import Send as Send
     from .graph.compiled import CompiledGraph as CompiledGraph
+    from .graph.executor import Execution as Execution
+    from .graph.executor import ExecutionContext as ExecutionContext
+    from .graph.executor import ExecutionReader as ExecutionReader
+    from .graph.executor import Executor as Executor
     from .graph.modes import MessageChunk as MessageChunk
     from .graph.now import get_stream_writer as get_stream_writer
     from .graph.now import interrupt as interrupt
@@ -125,6 +134,8 @@ if TYPE_CHECKING:
     from .graph.spec import START as START
     from .graph.spec import GraphSpec as GraphSpec
     from .graph.state import add_messages as add_messages
+    from .graph.stores import MemoryBackend as MemoryBackend
+    from .graph.stores import SQLiteBackend as SQLiteBackend
     from .graph.yaml_form import yaml_graph_schema as yaml_graph_schema
     from .graph.yaml_loading import lint_graph as lint_graph
     from .graph.yaml_loading import load_graph as load_graph
@@ -176,6 +187,7 @@ if TYPE_CHECKING:
     from .requirement import req as req
     from .requirement import reqify as reqify
     from .requirement import simple_validate as simple_validate
+    from .responses.adapter import SSEAdapter as SSEAdapter
     from .roles import AIMessage as AIMessage
     from .roles import HumanMessage as HumanMessage
     from .roles import SystemMessage as SystemMessage
@@ -211,6 +223,18 @@ if TYPE_CHECKING:
     from .workbench import call_tools as call_tools
 
 _ROOMS = {
+    "encoding.ag_ui": ["AGUIEncoder"],
+    "encoding.ai_sdk": ["AISDKEncoder"],
+    "encoding": ["Encoder"],
+    "encoding.sse": ["SSEEncoder", "SSETextEncoder"],
+    "responses.adapter": ["SSEAdapter"],
+    "graph.stores": ["MemoryBackend", "SQLiteBackend"],
+    "graph.executor": [
+        "Execution",
+        "ExecutionContext",
+        "ExecutionReader",
+        "Executor",
+    ],
     "graph.yaml_streaming": ["NodeTokens", "StreamingNode", "create_streaming_node"],
     "graph.yaml_form": ["yaml_graph_schema"],
     "graph.yaml_loading": ["lint_graph", "load_graph"],

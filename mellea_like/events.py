@@ -39,8 +39,7 @@ class Event:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the event as plain data, `type` first, without what only a reader in this process can use."""
-        shown = (f.name for f in fields(self) if f.repr)
-        return {"type": self.type} | {name: getattr(self, name) for name in shown}
+        return {"type": self.type} | {name: getattr(self, name) for name in _shown_names(type(self))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +190,13 @@ Said: TypeAlias = str | Event
 """What a backend yields: a `str` is new text, anything else is an event."""
 
 _names: dict[type[Event], tuple[str, ...]] = {}
+_shown: dict[type[Event], tuple[str, ...]] = {}
+
+
+def _shown_names(kind: type[Event]) -> tuple[str, ...]:
+    if kind not in _shown:
+        _shown[kind] = tuple(f.name for f in fields(cast("Any", kind)) if f.repr)
+    return _shown[kind]
 
 
 def _field_names(kind: type[Event]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ PROTOCOL = {"AttributeError", "StopIteration", "StopAsyncIteration", "NotImpleme
 ALLOWED = {
     "encoding.json_form.JSONForm._shown": "user code: a value that cannot be shown must not end the stream",
     "display.live.Showing._follow": "a page that has gone must not print into another cell",
+    "cli.settings._ran": "user code: a file that fails must not end a chat",
     "engine.Run.__init__": "stops what was begun, and raises again",
     "engine._fill": "the pump: stores what a source raised, for every reader",
     "engine.in_worker.run": "carries what user code raised to whoever awaits it",

@@ -15,6 +15,7 @@ from mellea_like import MelleaSession
 from ._source import classes
 
 POSITIONAL: dict[str, str] = {
+    "StateGraph.add_conditional_edges": "source, path and mapping, as LangGraph's users know it",
     "execute_prompt_streaming": "the signature of yamlgraph's page",
     "react": "goal, context and backend, as Mellea's users know it",
 }
@@ -42,8 +43,8 @@ def public_callables() -> Iterator[tuple[str, Any]]:
             members = inspect.getmembers(found, inspect.isroutine)
             yield from (
                 (f"{name}.{member}", inspect.getattr_static(found, member))
-                for member, _ in members
-                if member in found.__dict__ and (member == "__init__" or not member.startswith("_"))
+                for member, value in members
+                if callable(value) and member in found.__dict__ and (member == "__init__" or not member.startswith("_"))
             )
 
 

@@ -145,6 +145,14 @@ async def test_a_head_request_starts_nothing() -> None:
     assert started == []
 
 
+async def test_how_long_to_wait_before_coming_again_is_said_first_and_once() -> None:
+    with served(app(lambda request: sse(words(), retry=2.5))) as address:
+        async with client(address) as http:
+            text = (await http.get("/")).text
+    assert text.startswith("retry: 2500\nid: 0\n")
+    assert text.count("retry:") == 1
+
+
 async def test_more_headers_and_another_status() -> None:
     def endpoint(request: Request) -> Response:
         own = {"cache-control": "no-store", "X-Own": "1"}

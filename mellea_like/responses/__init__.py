@@ -1,0 +1,1 @@
+"""What this library sends to others over HTTP: streams of events as responses of a web framework."""
