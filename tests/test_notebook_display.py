@@ -17,9 +17,8 @@ from markdown_it import MarkdownIt
 from notebook_runs import Ran, run
 from pydantic import BaseModel
 
-from mellea_like import Answer, Gate, MelleaSession, Message, Thinking, ToolCall, WrongUse, check, simple_validate
+from mellea_like import Answer, Gate, MelleaSession, Message, Thinking, ToolCall, WrongUse, check, show, simple_validate
 from mellea_like.backends._weights import resolve_weights
-from mellea_like import show
 
 TOUR = Path(__file__).parent.parent / "docs" / "examples" / "notebooks" / "tour.ipynb"
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>"

@@ -1,6 +1,6 @@
 """Wire formats out: what a stream of events is on the wire. Each is a pure function of events, and knows no network.
 
-An encoder holds nothing of a stream, so one may serve any number of them. To add a wire format is to add a file here.
+Where an encoder follows its stream, `fresh()` gives one for each; else one serves any number of them. To add a wire format is to add a file here.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class Encoder(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers that the stream needs to arrive as it is sent."""
+        ...
+
+    def fresh(self) -> Encoder:
+        """Give an encoder for one more stream: itself, where it holds nothing of one."""
         ...
 
     def begin(self) -> bytes:

@@ -92,6 +92,10 @@ class OpenAIChunkEncoder:
         self._open = f',"logprobs":null,"finish_reason":null}}]{usage}}}\n\n'.encode()
         self._closed = f',"logprobs":null,"finish_reason":"%b"}}]{usage}}}\n\n'.encode()
 
+    def fresh(self) -> OpenAIChunkEncoder:
+        """Give this encoder: it holds nothing of a stream."""
+        return self
+
     def begin(self) -> bytes:
         """Give the chunk that says whose turn it is."""
         return self._delta(b'{"role":"assistant","content":""}')

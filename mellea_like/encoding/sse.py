@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Self
 
 from ..errors import InvalidArgument
 from ..events import Delta, Event
@@ -33,6 +34,10 @@ class _Frames:
         self._begin = b"" if retry is None else b"retry: %d\n" % round(retry * 1000)
         self._error_text = error_text
         self._json = JSONForm(error_text)
+
+    def fresh(self) -> Self:
+        """Give this encoder: it holds nothing of a stream."""
+        return self
 
     def begin(self) -> bytes:
         """Give the time after which a reader that was cut off tries again: a line, not an event of its own."""

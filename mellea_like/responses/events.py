@@ -39,7 +39,7 @@ class Sending:
 
     def __init__(self, events: AsyncIterable[Any], encoder: Encoder, *, seen: int | None = None) -> None:
         self._events = events
-        self._encoder = encoder
+        self._encoder = encoder.fresh()
         self._seen = -1 if seen is None else seen
         self.resumed = seen is not None
         self.keep_alive = encoder.keep_alive()
