@@ -20,7 +20,7 @@ from measure import Effort, Row
 
 from mellea_like import MelleaError
 
-SUBJECTS = ("start", "thunk", "session", "sampling", "memory", "partial", "graph", "wires", "sse", "llama")
+SUBJECTS = ("start", "thunk", "session", "sampling", "memory", "partial", "graph", "wires", "sse", "serve", "llama")
 PACKAGES = ("mellea-like", "pydantic", "jinja2", "openai", "httpx2", "ollama", "huggingface-hub", "xllamacpp")
 FULL = Effort(rounds=7, scale=1.0)
 QUICK = Effort(rounds=3, scale=0.25)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .encoding import Encoder as Encoder
     from .encoding.ag_ui import AGUIEncoder as AGUIEncoder
     from .encoding.ai_sdk import AISDKEncoder as AISDKEncoder
+    from .encoding.openai_chunks import OpenAIChunkEncoder as OpenAIChunkEncoder
     from .encoding.sse import SSEEncoder as SSEEncoder
     from .encoding.sse import SSETextEncoder as SSETextEncoder
     from .errors import AlreadyComputed as AlreadyComputed
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from .errors import RecursionLimit as RecursionLimit
     from .errors import ReplayMismatch as ReplayMismatch
     from .errors import RequestRefused as RequestRefused
+    from .errors import RequestRejected as RequestRejected
     from .errors import RequirementsNotMet as RequirementsNotMet
     from .errors import ResultTimeout as ResultTimeout
     from .errors import ScriptExhausted as ScriptExhausted
@@ -120,9 +122,7 @@ if TYPE_CHECKING:
     from .graph.commands import Interrupt as Interrupt
     from .graph.commands import Send as Send
     from .graph.compiled import CompiledGraph as CompiledGraph
-    from .graph.executor import Execution as Execution
     from .graph.executor import ExecutionContext as ExecutionContext
-    from .graph.executor import ExecutionReader as ExecutionReader
     from .graph.executor import Executor as Executor
     from .graph.modes import MessageChunk as MessageChunk
     from .graph.now import get_stream_writer as get_stream_writer
@@ -206,6 +206,10 @@ if TYPE_CHECKING:
     from .sampling.multi_turn import MultiTurnStrategy as MultiTurnStrategy
     from .sampling.rejection import RejectionSamplingStrategy as RejectionSamplingStrategy
     from .sampling.repair import RepairTemplateStrategy as RepairTemplateStrategy
+    from .server.app import asgi_app as asgi_app
+    from .server.limits import Access as Access
+    from .server.limits import ServerLimits as ServerLimits
+    from .server.loading import answerer_of as answerer_of
     from .session import MelleaSession as MelleaSession
     from .telemetry import Sink as Sink
     from .telemetry import add_sink as add_sink
@@ -223,6 +227,10 @@ if TYPE_CHECKING:
     from .workbench import call_tools as call_tools
 
 _ROOMS = {
+    "encoding.openai_chunks": ["OpenAIChunkEncoder"],
+    "server.limits": ["Access", "ServerLimits"],
+    "server.loading": ["answerer_of"],
+    "server.app": ["asgi_app"],
     "encoding.ag_ui": ["AGUIEncoder"],
     "encoding.ai_sdk": ["AISDKEncoder"],
     "encoding": ["Encoder"],
@@ -230,9 +238,7 @@ _ROOMS = {
     "responses.adapter": ["SSEAdapter"],
     "graph.stores": ["MemoryBackend", "SQLiteBackend"],
     "graph.executor": [
-        "Execution",
         "ExecutionContext",
-        "ExecutionReader",
         "Executor",
     ],
     "graph.yaml_streaming": ["NodeTokens", "StreamingNode", "create_streaming_node"],
@@ -352,6 +358,7 @@ _ROOMS = {
         "RecursionLimit",
         "ReplayMismatch",
         "RequestRefused",
+        "RequestRejected",
         "RequirementsNotMet",
         "ResultTimeout",
         "ScriptExhausted",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from house.test_floors import FLOORS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ["README.md", "tutorial.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
@@ -151,3 +152,23 @@ def test_links_between_the_documents_lead_somewhere(document: str) -> None:
         other = (path.parent / file).resolve() if file else path
         assert other.exists(), f"{document} links to {target}"
         assert not anchor or anchor in anchors(other), f"{document} links to {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_tests_that_a_document_names_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert [path for path in re.findall(r"`(tests/[\w/.]+)`", text) if not (ROOT / path).exists()] == []
+
+
+def test_the_plan_of_the_house_is_that_of_the_floors() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {
+        int(floor): set(re.findall(r"`(\w+)`", rooms)) for floor, rooms in re.findall(r"\| (\d) \| (.*?) \|", text)
+    }
+    assert drawn == {number: set(rooms) for number, rooms in enumerate(FLOORS[:-1])}
+
+
+def test_every_folder_of_examples_is_in_the_sites_navigation() -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    folders = sorted(path.parent.name for path in ROOT.glob("docs/examples/*/README.md"))
+    assert [name for name in folders if f"examples/{name}/README.md" not in site] == []

@@ -1,6 +1,7 @@
 """Wire formats out: what a stream of events is on the wire. Each is a pure function of events, and knows no network.
 
-Where an encoder follows its stream, `fresh()` gives one for each; else one serves any number of them. To add a wire format is to add a file here.
+Where an encoder follows its stream, `fresh()` gives one for each; else one serves any number of them. To add a wire
+format is to add a file here.
 """
 
 from __future__ import annotations

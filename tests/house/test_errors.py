@@ -33,6 +33,8 @@ ALLOWED = {
     "sampling.judging.all_of": "stops the others, and raises again",
     "sampling.judging.GrowthWatch._looked": "user code: what it raised is its verdict",
     "schemas.judged": "a validator of the user's may raise anything, and the text goes on growing",
+    "server.answering.ProgramAnswerer.answer": "user code: its client is told that it failed",
+    "server.guard.Guard.__call__": "the last line: what is raised becomes an answer, and its text no log line",
     "telemetry._tell_sinks": "a sink's mistake must not fail the call",
     "telling._Teller._serve": "a listener's mistake must not silence the others",
     "tools.MelleaTool.bound": "user code: the model is told what it raised",

@@ -28,9 +28,11 @@ class Conversation:
         self._messages = tuple(messages)
 
     def parts(self) -> Iterable[object]:
+        """Give the messages."""
         return self._messages
 
     def messages(self) -> Sequence[Message]:
+        """Give the messages."""
         return self._messages
 
 
