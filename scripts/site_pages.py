@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from griffe import Attribute, Docstring, Extension
@@ -42,6 +41,9 @@ SECTIONS = {
 LAST = "More"
 """The heading of rooms that none of them names."""
 
+
+ROOMS = {"mfuncs"}
+"""Public names that are a whole room. Nothing is imported to find out: the site has none of the extras."""
 
 _TWIN = re.compile(r"_?(?:blocking|synchronous)\((\w+)\)")
 
@@ -86,7 +88,7 @@ def _reference() -> str:
 def _entry(name: str) -> str:
     room, _, last = name.rpartition(".")
     options = ["heading_level: 3"]
-    if isinstance(getattr(mellea_like, last), ModuleType):  # such as `mfuncs`: the room itself, under its public name
+    if last in ROOMS:
         name, options = room, [*options, f"heading: {last}", f"toc_label: {last}"]
     return f"::: {name}\n    options:\n" + "".join(f"      {option}\n" for option in options)
 

@@ -41,6 +41,9 @@ class Hold:
     def __init__(self) -> None:
         self._reached, self._released = threading.Event(), Future[None]()
 
+    def __repr__(self) -> str:  # the same in every process: names of tests are made of it
+        return "Hold()"
+
     def reached(self) -> bool:
         """Wait until the server stands here."""
         return self._reached.wait(PATIENCE)
@@ -59,6 +62,9 @@ class Flood:
 
     def __init__(self, piece: bytes) -> None:
         self.piece = piece
+
+    def __repr__(self) -> str:
+        return "Flood()"
 
 
 Step: TypeAlias = bytes | Hold | Flood | Ending
