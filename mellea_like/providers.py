@@ -49,7 +49,7 @@ def provider_backend(provider: str | None = None, model: str | None = None) -> B
         model: The model as the provider knows it; `"provider:model"` names both.
 
     Returns:
-        A backend that all callers share; it stays open until `close_providers`.
+        A backend that all callers share; it stays open until `aclose_providers`.
 
     Raises:
         UnknownName: there is no such provider.

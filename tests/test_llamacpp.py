@@ -71,14 +71,15 @@ async def until(model: Model, *, running: int, waiting: int = 0) -> None:
             await asyncio.sleep(0.002)  # not 0: a busy loop would take the core that the engine computes on
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kept() -> Iterator[None]:
     """Keep the model of `SMALL` loaded between tests."""
+    others = set(_llama.registry.models)  # of sessions that other tests leave open on purpose
     keeper = LlamaCppBackend(**SMALL)
     asyncio.run(anext_and_close(keeper))
     yield
     asyncio.run(keeper.aclose())
-    assert not _llama.registry.models
+    assert set(_llama.registry.models) <= others
 
 
 async def anext_and_close(backend: LlamaCppBackend) -> None:

@@ -30,7 +30,9 @@ class Teller:
 
     def __init__(self, running: Running, log: Log, place: Place) -> None:
         self._running, self._log, self.log, self._place = running, log, log, place
-        self._held = log.accepted is None
+        # A log that has ended by now accepts an attempt already; its first event says that it held its text back.
+        first = log.event(0) if len(log) else None
+        self._held = log.accepted is None or (isinstance(first, Started) and first.held)
         self._position = 0
         self._began = self._closed = False
 
@@ -90,6 +92,8 @@ class Teller:
             self._begin()
             return
         told = _TOLD.get(type(event))
+        if isinstance(event, ToolCallEvent) and not event.complete:
+            return  # a piece of a call; the whole is told once it is there
         if told is not None:
             kind, fields = told
             self._say(kind, **fields(event))

@@ -71,6 +71,29 @@ def test_a_thunk_that_was_started_elsewhere_is_streamed_too(fake: Callable[..., 
     assert texts(one(lambda state: thunk).stream({}, stream_mode="messages")) == ["one", " two"]
 
 
+def test_a_judged_thunk_that_has_ended_is_told_as_it_went(fake: Callable[..., MelleaSession]) -> None:
+    thunk = fake(["NO", "yes"]).instruct("Well?", requirements=[str.islower], await_result=False)
+    thunk.result()
+    told = [event.type for event in one(lambda state: thunk).stream({}, stream_mode="events")]
+    wanted = {"draft", "draft_discarded", "validation", "token"}
+    assert [kind for kind in told if kind in wanted] == [
+        *("draft", "validation", "draft_discarded", "draft", "validation"),
+        "token",
+    ]
+
+
+def test_a_tool_call_that_comes_in_pieces_is_told_once(fake: Callable[..., MelleaSession]) -> None:
+    pieces = [
+        ToolCallEvent(index=0, id="1", name="add", arguments='{"a"'),
+        ToolCallEvent(index=0, arguments=": 1}"),
+        ToolCallEvent(index=0, id="1", name="add", arguments='{"a": 1}', complete=True),
+    ]
+    m = fake(Answer(pieces))
+    compiled = one(lambda state: m.instruct("Add.", await_result=False))
+    told = [event for event in compiled.stream({}, stream_mode="events") if event.type == "tool_call_start"]
+    assert [(event.name, event.arguments) for event in told] == [("add", '{"a": 1}')]
+
+
 def test_a_thunk_of_a_type_is_written_as_that(fake: Callable[..., MelleaSession]) -> None:
     m = fake("[1, 2]")
     node = one(lambda state: m.instruct("numbers", format=list[int], await_result=False), state_key="numbers")

@@ -102,17 +102,23 @@ class Answer {
     this.item = addTurn("assistant", "");
     this.textLine = this.item.querySelector(".text");
     this.pieces = [];
+    this.nodes = new Set();
     this.attempts = new Map();
     this.stopped = false;
   }
 
+  // What each node of a graph says stands together, though they may speak at once; a model alone is one node.
   get text() {
-    return this.pieces.map((piece) => piece.text).join("");
+    const said = new Map();
+    for (const piece of this.pieces) said.set(piece.node, (said.get(piece.node) ?? "") + piece.text);
+    return [...said.values()].join("\n\n");
   }
 
   say(text, event) {
     this.pieces.push({ text, seq: event.seq, attempt: event.attempt, node: event.node_id });
-    following(() => this.textLine.append(text));
+    this.nodes.add(event.node_id);
+    const alone = this.nodes.size === 1;
+    following(() => (alone ? this.textLine.append(text) : (this.textLine.textContent = this.text)));
   }
 
   keep(wanted) {
