@@ -112,7 +112,6 @@ if TYPE_CHECKING:
     from .events import Thinking as Thinking
     from .events import ToolCallEvent as ToolCallEvent
     from .events import ToolResult as ToolResult
-    from .free_functions import mfuncs as mfuncs
     from .generative_function import GenerativeFunction as GenerativeFunction
     from .generative_function import generative as generative
     from .graph.building import StateGraph as StateGraph
@@ -143,12 +142,6 @@ if TYPE_CHECKING:
     from .graph.yaml_streaming import StreamingNode as StreamingNode
     from .graph.yaml_streaming import create_streaming_node as create_streaming_node
     from .log import Log as Log
-    from .mcp_client import MCPConnection as MCPConnection
-    from .mcp_tools import MCPTools as MCPTools
-    from .mcp_tools import MCPToolSpec as MCPToolSpec
-    from .mcp_tools import discover_mcp_tools as discover_mcp_tools
-    from .mcp_tools import http_connection as http_connection
-    from .mcp_tools import stdio_connection as stdio_connection
     from .mified import Mified as Mified
     from .mified import MifiedProtocol as MifiedProtocol
     from .mified import MObject as MObject
@@ -158,10 +151,7 @@ if TYPE_CHECKING:
     from .models import ModelIdentifier as ModelIdentifier
     from .models import model_ids as model_ids
     from .notebook import show as show
-    from .opening import start_backend as start_backend
-    from .opening import start_session as start_session
     from .options import ModelOption as ModelOption
-    from .otel import trace_generations as trace_generations
     from .partial import Partial as Partial
     from .partial import PartialParser as PartialParser
     from .partial import PartialState as PartialState
@@ -211,20 +201,30 @@ if TYPE_CHECKING:
     from .server.limits import ServerLimits as ServerLimits
     from .server.loading import answerer_of as answerer_of
     from .session import MelleaSession as MelleaSession
+    from .session.free_functions import mfuncs as mfuncs
+    from .session.opening import start_backend as start_backend
+    from .session.opening import start_session as start_session
     from .telemetry import Sink as Sink
     from .telemetry import add_sink as add_sink
     from .telemetry import listening as listening
     from .telemetry import on_event as on_event
     from .telemetry import remove_sink as remove_sink
-    from .telling import flush_sinks as flush_sinks
-    from .telling import follow as follow
+    from .telemetry.otel import trace_generations as trace_generations
+    from .telemetry.telling import flush_sinks as flush_sinks
+    from .telemetry.telling import follow as follow
     from .thunk import ComputedModelOutputThunk as ComputedModelOutputThunk
     from .thunk import GenerationMetadata as GenerationMetadata
     from .thunk import ModelOutputThunk as ModelOutputThunk
     from .tools import MelleaTool as MelleaTool
     from .tools import tool as tool
-    from .workbench import acall_tools as acall_tools
-    from .workbench import call_tools as call_tools
+    from .tools.mcp_client import MCPConnection as MCPConnection
+    from .tools.mcp_tools import MCPTools as MCPTools
+    from .tools.mcp_tools import MCPToolSpec as MCPToolSpec
+    from .tools.mcp_tools import discover_mcp_tools as discover_mcp_tools
+    from .tools.mcp_tools import http_connection as http_connection
+    from .tools.mcp_tools import stdio_connection as stdio_connection
+    from .tools.workbench import acall_tools as acall_tools
+    from .tools.workbench import call_tools as call_tools
 
 _ROOMS = {
     "encoding.openai_chunks": ["OpenAIChunkEncoder"],
@@ -281,8 +281,8 @@ _ROOMS = {
     "sampling.multi_turn": ["MultiTurnStrategy"],
     "sampling.repair": ["RepairTemplateStrategy"],
     "partial": ["Partial", "PartialParser", "PartialState"],
-    "mcp_client": ["MCPConnection"],
-    "mcp_tools": [
+    "tools.mcp_client": ["MCPConnection"],
+    "tools.mcp_tools": [
         "MCPToolSpec",
         "MCPTools",
         "discover_mcp_tools",
@@ -290,13 +290,13 @@ _ROOMS = {
         "stdio_connection",
     ],
     "agent": ["react"],
-    "workbench": ["acall_tools", "call_tools"],
+    "tools.workbench": ["acall_tools", "call_tools"],
     "tools": ["MelleaTool", "tool"],
     "parts": ["Component", "OffersTools", "Parsing"],
     "mified": ["MObject", "Mified", "MifiedProtocol", "Query", "Transform", "mify"],
-    "telling": ["flush_sinks", "follow"],
+    "telemetry.telling": ["flush_sinks", "follow"],
     "telemetry": ["Sink", "add_sink", "listening", "on_event", "remove_sink"],
-    "otel": ["trace_generations"],
+    "telemetry.otel": ["trace_generations"],
     "log": ["Log"],
     "sampling.rejection": ["RejectionSamplingStrategy"],
     "sampling": ["Attempt", "SamplingResult", "SamplingStrategy"],
@@ -304,7 +304,7 @@ _ROOMS = {
     "chunking": ["Chunk"],
     "requirement": ["Requirement", "check", "req", "reqify", "simple_validate"],
     "generative_function": ["GenerativeFunction", "generative"],
-    "free_functions": ["mfuncs"],
+    "session.free_functions": ["mfuncs"],
     "backends": ["Backend"],
     "backends.fake": ["Answer", "FakeBackend", "Gate"],
     "backends.huggingface": ["HuggingFaceBackend"],
@@ -394,7 +394,7 @@ _ROOMS = {
     ],
     "models": ["ModelIdentifier", "model_ids"],
     "options": ["ModelOption"],
-    "opening": ["start_backend", "start_session"],
+    "session.opening": ["start_backend", "start_session"],
     "session": ["MelleaSession"],
     "thunk": ["ComputedModelOutputThunk", "GenerationMetadata", "ModelOutputThunk"],
 }

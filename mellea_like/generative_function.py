@@ -20,11 +20,11 @@ from typing import Any, Generic, ParamSpec, TypeVar, get_args, get_origin, get_t
 
 from .content import Message
 from .errors import InvalidArgument, MelleaError, PreconditionFailed
-from .functional import DEFAULT_STRATEGY, Requirements, awaited
 from .parts import text_of
 from .samples import ValidationResult
 from .sampling import SamplingStrategy
 from .session import MelleaSession
+from .session.functional import DEFAULT_STRATEGY, Requirements, awaited
 from .template import render_file
 from .thunk import ModelOutputThunk
 from .waiting import drive

@@ -15,7 +15,7 @@ from typing import Any, Final
 from .backends import Backend, backend_names
 from .engine import on_engine
 from .errors import RequestRefused, unknown_name
-from .opening import DEFAULT_MODEL_VARIABLE, start_backend
+from .session.opening import DEFAULT_MODEL_VARIABLE, start_backend
 
 OVERRIDE_VARIABLE: Final = "MELLEA_LIKE_OVERRIDE"
 PROVIDER_VARIABLE: Final = "PROVIDER"

@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 from .chunking import Chunking, Cutter
 from .errors import InvalidArgument, OutputParseError
 from .formats import Format, format_of
-from .growing_answer import json_in
 from .partial import PartialParser
+from .partial.growing_answer import json_in
 
 Unit: TypeAlias = Literal["words", "characters", "sentences", "lines", "paragraphs"]
 _UNITS: dict[str, Chunking] = {"words": "word", "sentences": "sentence", "lines": "line", "paragraphs": "paragraph"}

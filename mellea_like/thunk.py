@@ -10,19 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, cast
 
+from .closing import Closing
 from .content import ToolCall
 from .display.shown import Shown
 from .engine import Run
 from .errors import AlreadyComputed, AlreadyPolled, NotComputed, ResultTimeout, fresh_copy
 from .events import Cancelled, Failed, Finished, FinishReason, Said, Started, Thinking, ToolCallEvent, Usage
-from .json_tree import Shape
 from .log import Log
+from .partial.json_tree import Shape
+from .partial.structured import Structured
 from .readers import EventReader, TextReader
 from .samples import Sample, ValidationResult
-from .structured import Structured
 from .telemetry import announce
 from .waiting import give_turn
 
@@ -54,7 +54,7 @@ class GenerationMetadata:
     raw: Any = None
 
 
-class ModelOutputThunk(Structured[T], Shown, Generic[T]):
+class ModelOutputThunk(Closing, Structured[T], Shown, Generic[T]):
     """A future-like value whose text grows while a backend fills it; `T` is the type of `parsed`.
 
     ```python
@@ -353,18 +353,6 @@ class ModelOutputThunk(Structured[T], Shown, Generic[T]):
         self.cancel()
         while self._log.end is None:
             self._log.wait_grown(None)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        self.close()
 
     def __del__(self) -> None:
         # Readers hold their thunk, so nobody can read it any more. This may run anywhere, inside a held lock too:

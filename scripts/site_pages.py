@@ -18,7 +18,7 @@ import mellea_like
 ROOT = Path(__file__).parent.parent
 MOVED = {"README.md": "index.md", "tutorial.md": "tutorial.md"}
 SECTIONS = {
-    "Sessions and verbs": ["opening", "session", "free_functions"],
+    "Sessions and verbs": ["session.opening", "session.free_functions", "session"],
     "Thunks": ["thunk", "log"],
     "Typed answers while they grow": ["partial"],
     "Generative functions": ["generative_function"],
@@ -26,13 +26,13 @@ SECTIONS = {
     "Strategies": ["sampling"],
     "What is said": ["content", "roles", "component", "parts", "mified"],
     "Contexts": ["context"],
-    "Tools and agents": ["tools", "workbench", "agent", "mcp_client", "mcp_tools"],
+    "Tools and agents": ["tools", "agent"],
     "Backends and models": ["backends", "providers", "models", "options"],
     "Prompts and graphs in YAML": ["prompts", "graph.yaml_loading", "graph.yaml_streaming", "graph.yaml_form"],
     "Graphs": ["graph.building", "graph.compiled", "graph.run", "graph.executor", "graph.stores", "graph"],
     "Serving": ["responses", "encoding", "server"],
     "In notebooks": ["notebook"],
-    "Watching": ["telemetry", "telling", "otel"],
+    "Watching": ["telemetry"],
     "Events": ["events"],
     "Errors": ["errors"],
 }

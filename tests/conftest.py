@@ -20,6 +20,13 @@ from mellea_like import Backend, Context, MelleaSession, ModelOutputThunk, Reque
 # The tests are about the model in the process, whatever server this machine runs.
 os.environ.setdefault("MELLEA_LIKE_MODEL", "llamacpp")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files first that the real model runs in: they take longest, and workers take one file after the other."""
+    slow = {item.path for item in items if item.get_closest_marker("model")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 PATIENCE = 10.0
 """Seconds after which a wait has failed; no test waits that long unless something hangs."""
 

@@ -18,9 +18,9 @@ from mellea_like.content import Message, ToolCall
 from mellea_like.context import SimpleContext
 from mellea_like.errors import InvalidArgument, MissingPackage, ToolFailed, ToolServerUnavailable, ToolTimeout
 from mellea_like.events import ToolCallEvent, ToolResult
-from mellea_like.mcp_tools import MCPTools, discover_mcp_tools, http_connection, stdio_connection
 from mellea_like.tools import MelleaTool
-from mellea_like.workbench import acall_tools, call_tools
+from mellea_like.tools.mcp_tools import MCPTools, discover_mcp_tools, http_connection, stdio_connection
+from mellea_like.tools.workbench import acall_tools, call_tools
 
 PATIENCE = 20.0
 PROGRAM = str(Path(__file__).parent / "mcp_server.py")
@@ -258,8 +258,8 @@ def test_a_program_that_forgets_to_close_leaves_well(ran: Any) -> None:
     assert (
         ran(f"""
         import sys
-        from mellea_like.mcp_tools import MCPTools, stdio_connection
-        from mellea_like.workbench import call_tools
+        from mellea_like.tools.mcp_tools import MCPTools, stdio_connection
+        from mellea_like.tools.workbench import call_tools
         from mellea_like.content import Message, ToolCall
         tools = MCPTools(stdio_connection(sys.executable, [{PROGRAM!r}])).__enter__()
         wish = Message("assistant", "", tool_calls=(ToolCall(name="pid"),))

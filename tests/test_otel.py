@@ -41,11 +41,11 @@ from mellea_like import (
     ToolCall,
     ToolCallEvent,
     Usage,
-    otel,
 )
 from mellea_like.events import ToolResult
-from mellea_like.otel import trace_generations
-from mellea_like.telling import flush_sinks
+from mellea_like.telemetry import otel
+from mellea_like.telemetry.otel import trace_generations
+from mellea_like.telemetry.telling import flush_sinks
 
 Start = Callable[..., MelleaSession]
 PATIENCE = 10.0
@@ -386,7 +386,7 @@ def test_without_providers_the_global_ones_are_used(ran: Callable[[str], str]) -
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
         from mellea_like import start_session
-        from mellea_like.otel import trace_generations
+        from mellea_like.telemetry.otel import trace_generations
 
         provider = TracerProvider()
         exporter = ConsoleSpanExporter(formatter=lambda span: span.name + chr(10))
@@ -403,7 +403,7 @@ def test_without_opentelemetry_the_error_says_what_to_install() -> None:
     program = """
 import sys
 sys.modules["opentelemetry"] = None
-from mellea_like.otel import trace_generations
+from mellea_like.telemetry.otel import trace_generations
 trace_generations()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

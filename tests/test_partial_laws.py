@@ -194,7 +194,7 @@ def done_stays(before: Any, after: Any) -> bool:
     return True
 
 
-@laws(50)
+@laws(20)
 @given(answers(), st.data())
 def test_the_last_partial_is_the_validated_value(answer: tuple[Any, str], draw: st.DataObject) -> None:
     kind, text = answer
@@ -203,7 +203,7 @@ def test_the_last_partial_is_the_validated_value(answer: tuple[Any, str], draw: 
     assert repr(partial.value) == repr(format_of(kind).parse(text))
 
 
-@laws(50)
+@laws(20)
 @given(answers())
 def test_what_is_shown_only_grows_and_what_is_done_stays(answer: tuple[Any, str]) -> None:
     kind, text = answer
@@ -213,7 +213,7 @@ def test_what_is_shown_only_grows_and_what_is_done_stays(answer: tuple[Any, str]
         assert done_stays(shown(before), shown(after))
 
 
-@laws(50)
+@laws(20)
 @given(answers(), st.data())
 def test_how_the_text_was_cut_does_not_show(answer: tuple[Any, str], draw: st.DataObject) -> None:
     kind, text = answer
@@ -222,7 +222,7 @@ def test_how_the_text_was_cut_does_not_show(answer: tuple[Any, str], draw: st.Da
         assert shown(partial) == shown(by_character[place])
 
 
-@laws(50)
+@laws(20)
 @given(answers())
 def test_a_partial_that_is_kept_stays_as_it_was(answer: tuple[Any, str]) -> None:
     kind, text = answer
@@ -235,7 +235,7 @@ def test_a_partial_that_is_kept_stays_as_it_was(answer: tuple[Any, str]) -> None
     assert [shown(partial) for partial, _ in kept] == [wrote for _, wrote in kept]
 
 
-@laws(50)
+@laws(20)
 @given(answers(), st.data())
 def test_a_delta_that_does_not_count_shows_nothing_new(answer: tuple[Any, str], draw: st.DataObject) -> None:
     kind, text = answer
@@ -252,7 +252,7 @@ broken = st.text('{}[]",:\\u0d8etrfalsn-1. \n`', max_size=25)
 talk = st.lists(st.sampled_from(["```", "```json\n", "\n", "3 ", "So: ", '"a"', "[", "{}", "]", "1", " "]), max_size=8)
 
 
-@laws(300)
+@laws(100)
 @given(
     broken | talk.map("".join) | st.text(max_size=12),
     st.sampled_from([Everything, list[Point], str, Any, int, Literal["a"]]),
@@ -273,7 +273,7 @@ def test_of_any_text_the_parser_says_what_pydantic_says(text: str, kind: Any, dr
         assert reading.problem is None
 
 
-@laws(50)
+@laws(20)
 @given(answers(), st.data())
 def test_a_problem_means_that_no_more_text_makes_it_valid(answer: tuple[Any, str], draw: st.DataObject) -> None:
     kind, text = answer

@@ -28,7 +28,7 @@ from mellea_like import (
 )
 from mellea_like.log import Log
 from mellea_like.telemetry import Sink, add_sink, listening, on_event, remove_sink
-from mellea_like.telling import flush_sinks, follow
+from mellea_like.telemetry.telling import flush_sinks, follow
 
 Start = Callable[..., MelleaSession]
 PATIENCE = 10.0
@@ -364,7 +364,7 @@ def test_after_a_fork_the_child_hears_its_own_calls(ran: Callable[[str], str]) -
         import os
         from mellea_like import start_session
         from mellea_like.telemetry import add_sink, on_event
-        from mellea_like.telling import flush_sinks
+        from mellea_like.telemetry.telling import flush_sinks
 
         add_sink(on_event(lambda event, number: print(number, event.type, flush=True)))
         with start_session("fake", answers="yes") as m:

@@ -216,7 +216,7 @@ def check(reader, thunk, deltas, ending):
         assert "".join(reader.said) == whole
 
 
-@laws(300)
+@laws(120)
 @given(
     said=steps,
     ending=endings,
@@ -236,7 +236,7 @@ def test_every_reader_gets_the_same_whatever_happens(said, ending, poller, reade
     assert not thunk._log._waiters
 
 
-@laws(150)
+@laws(60)
 @given(said=steps, ending=endings, impatient=st.booleans(), late=st.booleans())
 def test_the_polling_loop_prints_exactly_the_text(said, ending, impatient, late):
     gate = Gate()
@@ -247,7 +247,7 @@ def test_the_polling_loop_prints_exactly_the_text(said, ending, impatient, late)
     assert thunk.is_computed()
 
 
-@laws(150)
+@laws(60)
 @given(said=steps, ending=endings)
 def test_copies_and_pickles_read_as_the_thunk_does(said, ending):
     gate = Gate()
@@ -274,7 +274,7 @@ entries = st.one_of(
 )
 
 
-@laws(200)
+@laws(80)
 @given(said=st.lists(entries, max_size=40), end=st.sampled_from([Finished(), Cancelled(), Failed(error=KeyError())]))
 def test_a_sealed_log_equals_the_growing_one_entry_by_entry(said, end):
     log = Log()

@@ -19,7 +19,7 @@ from mellea_like.errors import (
 )
 from mellea_like.events import ToolResult
 from mellea_like.tools import MelleaTool, tool
-from mellea_like.workbench import acall_tools, call_tools
+from mellea_like.tools.workbench import acall_tools, call_tools
 
 PATIENCE = 10.0
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from ..context import ChatContext, Context
 from ..errors import InvalidArgument, UnknownName
-from ..opening import start_session
 from ..options import ModelOption, resolve_options
 from ..requirement import Requirement, reqify
 from ..session import MelleaSession
+from ..session.opening import start_session
 from ..tools import MelleaTool, tools_by_name
 from .endings import refused
 

@@ -15,9 +15,9 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from ..json_tree import Shape
 from ..log import Log
-from ..telling import logger
+from ..partial.json_tree import Shape
+from ..telemetry.telling import logger
 from . import cells
 from .picture import Picture
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..events import Cancelled, Checked, Delta, Event, Failed, Finished, Retried, Thinking, ToolCallEvent
-from ..growing_answer import GrowingAnswer
-from ..json_tree import Shape
 from ..log import Log
 from ..markup import fenced, html_text, markdown_text, safe_markdown
 from ..partial import seen
+from ..partial.growing_answer import GrowingAnswer
+from ..partial.json_tree import Shape
 from .attempts import VERDICTS
 from .growing import growing_html
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..json_tree import Shape
 from ..log import Log
+from ..partial.json_tree import Shape
 
 if TYPE_CHECKING:
     from .picture import Picture

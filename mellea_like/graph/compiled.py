@@ -7,10 +7,10 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..backends import Backend
-from ..functional import awaited
 from ..home import Home
-from ..keeping import Keeping
 from ..log import Log
+from ..session.functional import awaited
+from ..session.keeping import Keeping
 from ..waiting import blocking, drive
 from .checkpoints import StateBackend
 from .commands import Interrupt

@@ -9,9 +9,9 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from ..closing import Closing
 from ..errors import InvalidArgument
 from ..events import Cancelled, Event, Failed, Finished
 from ..readers import NOTHING, Nothing, Reader
@@ -169,7 +169,7 @@ class Executor:
         return Execution(begin, context, Afterwards(given, context))
 
 
-class Execution:
+class Execution(Closing):
     """One execution of a graph: an iterator over its events, for `async for` and for `for`.
 
     It begins with the first step of the iteration. Closing it stops the run, and so does dropping it; `async with`
@@ -231,18 +231,6 @@ class Execution:
         """Stop the run, and wait until it has stopped, blocking."""
         if self._run is not None:
             self._run.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        self.close()
 
 
 class ExecutionReader(Reader[Event]):

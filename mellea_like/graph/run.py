@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from types import TracebackType
 from typing import Any, Self
 
+from ..closing import Closing
 from ..engine import Run
 from ..events import Said
 from ..log import Log
@@ -61,7 +61,7 @@ class GraphRun(ModelOutputThunk[dict[str, Any]]):
         return StreamReader(self, View(stream_mode, subgraphs=subgraphs))
 
 
-class StreamReader(Reader[Any]):
+class StreamReader(Reader[Any], Closing):
     """What a graph's run shows: an iterator for `for` and for `async for`, from the beginning.
 
     Closing it stops the run, and so does dropping the last reader. After everything that came, the run's error is
@@ -96,15 +96,3 @@ class StreamReader(Reader[Any]):
     def close(self) -> None:
         """Stop the run, and wait until it has stopped, blocking; what `with reader:` does at its end."""
         self.run.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        self.close()

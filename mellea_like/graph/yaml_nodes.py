@@ -19,11 +19,11 @@ from ..backends import Backend
 from ..context import SimpleContext
 from ..engine import in_worker
 from ..errors import Interrupted, InvalidArgument, InvalidUpdate, MelleaError, OutputParseError, unknown_name
-from ..functional import awaited
-from ..growing_answer import json_in
 from ..home import is_async
+from ..partial.growing_answer import json_in
 from ..prompts.asking import execute_prompt_streaming, options_for, served
 from ..prompts.loading import Prompt
+from ..session.functional import awaited
 from .now import interrupt
 from .yaml_reading import GraphFile, resolved, route_key, runs_key
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from os import PathLike
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, TypeVar, overload
 
 from ..backends import Backend
+from ..closing import Closing
 from ..context import SimpleContext
 from ..errors import InvalidArgument, WrongUse, unknown_name
-from ..functional import awaited, begin, prepare
 from ..partial import Partial
 from ..providers import provider_backend
 from ..readers import EventReader, Reader
+from ..session.functional import awaited, begin, prepare
 from ..thunk import ModelOutputThunk
 from ..waiting import blocking
 from .loading import Prompt, load_prompt
@@ -32,7 +32,7 @@ USUAL_TEMPERATURE = 0.7
 PromptName: TypeAlias = "str | PathLike[str] | Prompt"
 
 
-class PromptStream(Generic[T]):
+class PromptStream(Closing, Generic[T]):
     """The answer to a prompt, while it is written: an iterator over its tokens, with `async for` or with `for`.
 
     Dropping it stops the model, as leaving a loop over it does where nothing else holds it. `thunk` is the thunk behind
@@ -101,18 +101,6 @@ class PromptStream(Generic[T]):
     def close(self) -> None:
         """Do what `aclose` does, blocking."""
         self.thunk.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"PromptStream({self.thunk!r})"

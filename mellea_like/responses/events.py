@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from ..encoding import Encoder, is_failure, number_of
-from ..telling import logger
+from ..telemetry.telling import logger
 
 _EAGER = 128
 """Frames that are sent before the event loop gets a turn: a source may never wait, and a disconnect must be heard."""

@@ -18,11 +18,11 @@ from ..backends import Backend
 from ..content import Message, Request
 from ..errors import BackendError, InvalidArgument, RequestRejected
 from ..events import Finished, Said, Started
-from ..functional import Requirements
 from ..home import is_async
 from ..options import ModelOption
 from ..sampling import SamplingResult
 from ..session import MelleaSession
+from ..session.functional import Requirements
 from ..thunk import ComputedModelOutputThunk, ModelOutputThunk
 from .requests import Asked
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from ..backends import Backend, backend_names
 from ..errors import InvalidArgument, MissingPackage
-from ..functional import Requirements
 from ..graph.building import StateGraph
 from ..graph.compiled import CompiledGraph
-from ..opening import start_session
 from ..session import MelleaSession
+from ..session.functional import Requirements
+from ..session.opening import start_session
 from .answering import Answerer, ModelAnswerer, ProgramAnswerer
 from .graphs import GraphAnswerer
 

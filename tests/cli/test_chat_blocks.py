@@ -63,14 +63,14 @@ def test_the_cut_of_the_deltas_does_not_matter(text: str, data: st.DataObject) -
 
 
 @given(documents)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 def test_no_line_is_lost_or_doubled(text: str) -> None:
     written = [line.rstrip() for block in cut(text) for line in block.source.split("\n")]
     assert [line for line in written if line] == [line.rstrip() for line in text.split("\n") if line.strip()]
 
 
 @given(documents)
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 def test_blocks_by_themselves_are_what_they_are_together(text: str) -> None:
     alone = [kind for block in cut(text) if block.kind not in {"fence", "code"} for kind in kinds(block.source)]
     assert alone == kinds(text)

@@ -210,7 +210,7 @@ def test_whatever_is_said_the_models_know_it(said: Sequence[Any]) -> None:
     assert len(ends) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(anything)
 def test_the_real_client_verifies_whatever_is_said(read_in_node: Read, said: Sequence[Any]) -> None:
     told = read_in_node("ag-ui", whole(said))

@@ -298,7 +298,7 @@ def test_text_that_is_said_is_shown(said: Sequence[Any]) -> None:
     assert found == "".join(texts).replace("\ud83c", "\ufffd")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(anything)
 def test_the_real_client_reads_whatever_is_said(read_in_node: Read, said: Sequence[Any]) -> None:
     told = read_in_node("ai-sdk", stream(AISDKEncoder(), said))

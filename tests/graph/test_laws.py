@@ -78,7 +78,7 @@ def shown(compiled: Any) -> list[Any]:
     return asyncio.run(read())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(plans(), st.integers(0, 2**16))
 def test_results_do_not_depend_on_timing(plan: Plan, seed: int) -> None:
     chance = random.Random(seed)
@@ -87,7 +87,7 @@ def test_results_do_not_depend_on_timing(plan: Plan, seed: int) -> None:
     assert shown(at_once) == shown(in_any_order)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(plans())
 def test_modes_are_folds_over_the_events(plan: Plan) -> None:
     run = built(plan, StateGraph(State), lambda: 0).start({"seen": [], "total": 0})
@@ -100,7 +100,7 @@ def test_modes_are_folds_over_the_events(plan: Plan) -> None:
     assert list(run.stream("updates")) == [{e.node_id: e.update} for e in events if e.type == "node_complete"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(plans())
 def test_langgraph_comes_to_the_same(plan: Plan) -> None:
     graphs = pytest.importorskip("langgraph.graph")

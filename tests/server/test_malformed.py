@@ -18,7 +18,7 @@ from mellea_like.server.openapi import document
 
 from .conftest import PATIENCE, Served
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+QUICK = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),

@@ -12,7 +12,7 @@ from mellea_like import ModelOutputThunk, start_session
 from mellea_like.events import Said
 from mellea_like.formats import Format, format_of
 from mellea_like.partial import Partial, PartialState
-from mellea_like.structured import ItemReader, PartialReader
+from mellea_like.partial.structured import ItemReader, PartialReader
 
 
 class Person(BaseModel):

@@ -8,10 +8,10 @@ from typing import Any
 from ...backends import Backend
 from ...content import Message
 from ...context import SimpleContext
-from ...functional import begin, prepare
 from ...options import ModelOption
 from ...parts import text_of
 from ...providers import provider_backend
+from ...session.functional import begin, prepare
 from ...template import render
 from ...thunk import ModelOutputThunk
 from ..calling import joined

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ...content import Message
 from ...context import SimpleContext
 from ...errors import GraphInvalid
-from ...functional import begin, prepare
+from ...session.functional import begin, prepare
 from ...thunk import ModelOutputThunk
 from ..now import Now
 from ..outcomes import Outcome, computed

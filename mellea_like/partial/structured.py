@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from .errors import InvalidArgument, OutputParseError
-from .events import Finished
+from ..errors import InvalidArgument, OutputParseError
+from ..events import Finished
+from ..log import Log
+from ..readers import NOTHING, Nothing, Reader
+from . import Partial, seen
 from .growing_answer import GrowingAnswer
 from .json_tree import Shape, told
-from .log import Log
-from .partial import Partial, seen
-from .readers import NOTHING, Nothing, Reader
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

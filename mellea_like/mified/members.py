@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .component import as_json
-from .content import Message
-from .errors import unknown_name
-from .parts import Component, has_components, images_in, settled, text_of
-from .template import render, render_for
-from .thunk import ModelOutputThunk
+from ..component import as_json
+from ..content import Message
+from ..errors import unknown_name
+from ..parts import Component, has_components, images_in, settled, text_of
+from ..template import render, render_for
+from ..thunk import ModelOutputThunk
 
 CHOICE = "_mellea_choice"
 """The attribute that keeps a class's choice."""

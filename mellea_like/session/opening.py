@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from .backends import Backend, backend_class
-from .context import CONTEXTS, Context
-from .errors import InvalidArgument, unknown_name
-from .models import ModelIdentifier
-from .session import MelleaSession
+from ..backends import Backend, backend_class
+from ..context import CONTEXTS, Context
+from ..errors import InvalidArgument, unknown_name
+from ..models import ModelIdentifier
+from . import MelleaSession
 
 DEFAULT_MODEL_VARIABLE = "MELLEA_LIKE_MODEL"
 DEFAULT_BACKEND = "llamacpp"
@@ -111,7 +111,7 @@ def start_backend(
 
 def _at_hand() -> str:
     """Name what a session without a name runs on."""
-    from .backends._at_hand import ollama_models  # sockets, which a session with a name does not need
+    from ..backends._at_hand import ollama_models  # sockets, which a session with a name does not need
 
     models = ollama_models()
     return f"ollama:{models[0]}" if models else DEFAULT_BACKEND

@@ -8,16 +8,16 @@ from contextvars import Context as Variables
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from ..backends import Backend
+from ..component import Sayable, said_messages
+from ..content import Message, Request, ToolCall
+from ..engine import in_worker
+from ..errors import ContextOverflow, LoopBudgetExhausted, OutputParseError, RequestRefused
+from ..events import Delta, Event, Failed, Finished, Said, Started, ToolCallEvent, Usage
+from ..options import ModelOption
+from ..sampling.call import Call
+from ..tools.workbench import Workbench
 from . import moves
-from .backends import Backend
-from .component import Sayable, said_messages
-from .content import Message, Request, ToolCall
-from .engine import in_worker
-from .errors import ContextOverflow, LoopBudgetExhausted, OutputParseError, RequestRefused
-from .events import Delta, Event, Failed, Finished, Said, Started, ToolCallEvent, Usage
-from .options import ModelOption
-from .sampling.call import Call
-from .workbench import Workbench
 
 _TYPED = "Now give that answer as JSON, and nothing else."
 

@@ -12,13 +12,13 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Seque
 from contextlib import aclosing
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
-from .content import Message, ToolCall
-from .errors import InvalidArgument, ToolError, ToolRefused, ToolTimeout, UnknownTool, unknown_name
-from .events import Finished, Said, ToolResult
-from .home import Home
-from .thunk import ModelOutputThunk
-from .tools import Confirm, MelleaTool, tools_by_name
-from .waiting import drive
+from ..content import Message, ToolCall
+from ..errors import InvalidArgument, ToolError, ToolRefused, ToolTimeout, UnknownTool, unknown_name
+from ..events import Finished, Said, ToolResult
+from ..home import Home
+from ..thunk import ModelOutputThunk
+from ..waiting import drive
+from . import Confirm, MelleaTool, tools_by_name
 
 P = ParamSpec("P")
 R = TypeVar("R")

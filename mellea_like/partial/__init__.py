@@ -11,11 +11,11 @@ from json import dumps
 from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
-from .display.growing import growing_html
-from .errors import InvalidArgument, unknown_name
+from ..display.growing import growing_html
+from ..errors import InvalidArgument, unknown_name
+from ..markup import fenced
 from .growing_answer import GrowingAnswer
 from .json_tree import ATOM, LIST, OBJECT, STRING, Node, Shape, fault_told, told
-from .markup import fenced
 
 T = TypeVar("T")
 

@@ -9,26 +9,26 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
-from .backends import Backend
-from .component import CBlock, Instruction
-from .content import ImageSource, Message, Role, ToolCall
-from .context import ChatContext, Context
-from .engine import Run
-from .errors import InvalidArgument, UnknownTool, unknown_name
-from .events import Checked, Finished, Said
-from .formats import format_of
-from .home import Home
-from .mified import Query, Transform, askable
-from .options import ModelOption
-from .parts import OffersTools, Sayable, is_parsing, once, parsed_by
-from .requirement import Requirement, ValidationFn, reqify
-from .sampling import SamplingStrategy
-from .sampling.call import Call
-from .sampling.driver import generate
-from .sampling.judging import Judges, judge
-from .sampling.rejection import RejectionSamplingStrategy
-from .thunk import ComputedModelOutputThunk, ModelOutputThunk
-from .tools import MelleaTool, tools_by_name
+from ..backends import Backend
+from ..component import CBlock, Instruction
+from ..content import ImageSource, Message, Role, ToolCall
+from ..context import ChatContext, Context
+from ..engine import Run
+from ..errors import InvalidArgument, UnknownTool, unknown_name
+from ..events import Checked, Finished, Said
+from ..formats import format_of
+from ..home import Home
+from ..mified import Query, Transform, askable
+from ..options import ModelOption
+from ..parts import OffersTools, Sayable, is_parsing, once, parsed_by
+from ..requirement import Requirement, ValidationFn, reqify
+from ..sampling import SamplingStrategy
+from ..sampling.call import Call
+from ..sampling.driver import generate
+from ..sampling.judging import Judges, judge
+from ..sampling.rejection import RejectionSamplingStrategy
+from ..thunk import ComputedModelOutputThunk, ModelOutputThunk
+from ..tools import MelleaTool, tools_by_name
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm

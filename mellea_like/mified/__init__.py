@@ -9,12 +9,12 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypedDict, TypeVar, Unpack, cast, overload, runtime_checkable
 
+from ..component import TemplateComponent
+from ..content import Message
+from ..errors import InvalidArgument
+from ..parts import Component, Parsing, images_in, text_of
 from . import members
-from .component import TemplateComponent
-from .content import Message
-from .errors import InvalidArgument
 from .members import CHOICE, Choice, names_of
-from .parts import Component, Parsing, images_in, text_of
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import SchemaError, SchemaValidator
 
-from .json_tree import LIST, OBJECT, Problem
+from ..partial.json_tree import LIST, OBJECT, Problem
 from .schemas import BLINDERS, LISTS, OBJECTS, SIMPLE, WRAPPERS, Schema, Site, functions, judged, keys, paths
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from .engine import block_on_engine, on_engine
-from .errors import InvalidArgument, ToolServerUnavailable
-from .home import Home
+from ..engine import block_on_engine, on_engine
+from ..errors import InvalidArgument, ToolServerUnavailable
+from ..home import Home
+from . import MelleaTool
 from .mcp_client import MCPConnection, Server
-from .tools import MelleaTool
 
 
 def stdio_connection(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 from pydantic_core import SchemaValidator
 
-from .json_tree import Problem
+from ..partial.json_tree import Problem
 
 Schema: TypeAlias = Mapping[str, Any]
 

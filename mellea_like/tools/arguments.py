@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from .errors import InvalidArgument, WrongToolArguments
+from ..errors import InvalidArgument, WrongToolArguments
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 """What all providers take as a tool's name."""

@@ -9,9 +9,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .backends import Backend
-from .content import Message
-from .context import Context
+from ..backends import Backend
+from ..content import Message
+from ..context import Context
+from ..parts import Sayable
+from ..samples import ValidationResult
+from ..thunk import ModelOutputThunk
+from ..waiting import blocking
 from .functional import (
     Requirements,
     awaited,
@@ -24,10 +28,6 @@ from .functional import (
     transformed,
     turn,
 )
-from .parts import Sayable
-from .samples import ValidationResult
-from .thunk import ModelOutputThunk
-from .waiting import blocking
 
 mfuncs = sys.modules[__name__]
 

@@ -15,7 +15,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
-from .errors import MissingPackage, ToolFailed, ToolServerUnavailable
+from ..errors import MissingPackage, ToolFailed, ToolServerUnavailable
 
 _TAIL = 200
 """Characters of a server's last words that an error shows."""

@@ -17,10 +17,10 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from . import engine
-from .events import Event
-from .log import Log
-from .readers import EventReader
+from .. import engine
+from ..events import Event
+from ..log import Log
+from ..readers import EventReader
 
 logger = logging.getLogger("mellea_like")
 logger.addHandler(logging.NullHandler())

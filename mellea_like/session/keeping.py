@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from os import PathLike
-from types import TracebackType
 from typing import Any, Self
 
-from .backends import Backend
-from .content import Message
-from .context import ChatContext, Context, SimpleContext
-from .engine import Run, block_on_engine, on_engine, stop_all
-from .errors import SessionClosed
+from ..backends import Backend
+from ..closing import Closing
+from ..content import Message
+from ..context import ChatContext, Context, SimpleContext
+from ..engine import Run, block_on_engine, on_engine, stop_all
+from ..errors import SessionClosed
 
 
-class Keeping:
+class Keeping(Closing):
     """The half of a session that has no verbs; see `MelleaSession`.
 
     Args:
@@ -115,18 +115,6 @@ class Keeping:
         await stop_all(list(self._runs))
         if self._owns_backend:
             await self.backend.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         closed = ", closed" if self._closed else ""

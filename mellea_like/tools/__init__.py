@@ -8,11 +8,11 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeAlias, cast, overload
 
+from ..content import ToolCall
+from ..errors import InvalidArgument, ToolError, ToolFailed
+from ..home import Home, is_async
+from ..thunk import ModelOutputThunk
 from .arguments import AnyObject, Arguments, described, named, offered
-from .content import ToolCall
-from .errors import InvalidArgument, ToolError, ToolFailed
-from .home import Home, is_async
-from .thunk import ModelOutputThunk
 
 Confirm: TypeAlias = Callable[[ToolCall], "bool | Awaitable[bool]"]
 """Asked before a tool marked `confirm=True` runs; anything but true means no."""

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from .errors import InvalidArgument, OutputParseError
-from .growing_answer import json_in
-from .json_tree import told
+from ..errors import InvalidArgument, OutputParseError
+from ..partial.growing_answer import json_in
+from ..partial.json_tree import told
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

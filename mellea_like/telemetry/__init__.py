@@ -13,9 +13,9 @@ from contextvars import ContextVar, copy_context
 from itertools import count
 from typing import Protocol, TypeVar, runtime_checkable
 
-from .errors import InvalidArgument
-from .events import Checked, Event, Failed, Finished, Retried, Started
-from .log import Log
+from ..errors import InvalidArgument
+from ..events import Checked, Event, Failed, Finished, Retried, Started
+from ..log import Log
 from .telling import logger, tell_end, tell_events
 
 

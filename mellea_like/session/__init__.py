@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
-from .agent import Reacting, Tools, start_react
-from .content import ImageSource, Message, Role
+from ..agent import Reacting, Tools, start_react
+from ..content import ImageSource, Message, Role
+from ..parts import Sayable
+from ..samples import ValidationResult
+from ..sampling import SamplingResult, SamplingStrategy
+from ..thunk import ComputedModelOutputThunk, ModelOutputThunk
+from ..tools import Confirm
+from ..waiting import blocking
 from .functional import (
     DEFAULT_STRATEGY,
     Acting,
@@ -30,12 +36,6 @@ from .functional import (
     turn,
 )
 from .keeping import Keeping
-from .parts import Sayable
-from .samples import ValidationResult
-from .sampling import SamplingResult, SamplingStrategy
-from .thunk import ComputedModelOutputThunk, ModelOutputThunk
-from .tools import Confirm
-from .waiting import blocking
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .content import Message, ToolCall
-from .errors import OutputParseError
-from .tools import MelleaTool
+from ..content import Message, ToolCall
+from ..errors import OutputParseError
+from ..tools import MelleaTool
 
 _RULES = """\
 You solve the task step by step. Each of your replies is one JSON object. To use a tool:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, TypeVar, Unpack, overload
 
-from .backends import Backend
-from .component import Sayable
-from .context import Context
-from .engine import Run
-from .errors import InvalidArgument
-from .formats import format_of
-from .sampling.call import Call
-from .thunk import ComputedModelOutputThunk, ModelOutputThunk
-from .tools import Confirm, MelleaTool
+from ..backends import Backend
+from ..component import Sayable
+from ..context import Context
+from ..engine import Run
+from ..errors import InvalidArgument
+from ..formats import format_of
+from ..sampling.call import Call
+from ..thunk import ComputedModelOutputThunk, ModelOutputThunk
+from ..tools import Confirm, MelleaTool
+from ..tools.workbench import Workbench
 from .turns import Loop, Transcript
-from .workbench import Workbench
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm

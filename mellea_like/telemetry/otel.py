@@ -13,11 +13,11 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .content import Message, Request, ToolCall
-from .errors import MissingPackage
-from .events import Cancelled, Checked, Event, Failed, Finished, Retried, ToolCallEvent, ToolResult
-from .log import Log
-from .telemetry import add_sink, beginning, remove_sink
+from ..content import Message, Request, ToolCall
+from ..errors import MissingPackage
+from ..events import Cancelled, Checked, Event, Failed, Finished, Retried, ToolCallEvent, ToolResult
+from ..log import Log
+from . import add_sink, beginning, remove_sink
 from .telling import flush_sinks, tell_end
 
 if TYPE_CHECKING:
