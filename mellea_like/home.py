@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -85,12 +85,27 @@ class _Visit:
         self._host, self._begin = host, begin
         self._outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[Any] | None = None
+        self._work: Coroutine[Any, Any, Any] | None = None
         self._refuse_dead_host()
         host.call_soon_threadsafe(self._start, context=variables)
 
     def _start(self) -> None:
-        self._task = self._host.create_task(_run(self._begin))
+        if self._outcome.done():  # nobody waits any more
+            return
+        self._work = _run(self._begin)
+        self._task = self._host.create_task(self._work)
         self._task.add_done_callback(self._tell)
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _leave_behind(self) -> None:
+        # The host was closed around its task. That is its owner's affair, and Python would complain of it as of ours.
+        if self._task is not None and self._work is not None:
+            self._task._log_destroy_pending = False  # type: ignore[attr-defined]  # as the engine does after a fork
+            if inspect.getcoroutinestate(self._work) == inspect.CORO_CREATED:
+                self._work.close()
 
     def _tell(self, task: asyncio.Task[Any]) -> None:
         with suppress(RuntimeError):  # the interpreter is leaving, and the library's loop is closed
@@ -122,8 +137,10 @@ class _Visit:
         except BaseException:
             # Cancelled, or the host is gone: what was begun there is not waited for, and nobody wants its outcome.
             self._outcome.cancel()
-            with suppress(RuntimeError):
-                self._host.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            try:
+                self._host.call_soon_threadsafe(self._stop)
+            except RuntimeError:  # it is closed
+                self._leave_behind()
             raise
 
 

@@ -31,6 +31,29 @@ PATIENCE = 10.0
 """Seconds after which a wait has failed; no test waits that long unless something hangs."""
 
 
+@pytest.fixture(scope="session")
+def fetched_weights() -> None:
+    """Have the model's weights on this machine; the first that needs them fetches them, and says so on stderr."""
+    from mellea_like.backends._weights import resolve_weights
+
+    resolve_weights("")
+
+
+@pytest.fixture(autouse=True)
+def weights_where_the_model_runs(request: pytest.FixtureRequest) -> None:
+    """Fetch the weights before a test of the real model begins, so that no test sees that happen."""
+    if request.node.get_closest_marker("model"):
+        request.getfixturevalue("fetched_weights")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_backends_kept() -> Iterator[None]:
+    """Close what graphs and prompts have opened for the whole process, so that each file begins with nothing loaded."""
+    yield
+    if "mellea_like.providers" in sys.modules:
+        asyncio.run(sys.modules["mellea_like.providers"].aclose_providers())
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_running() -> Iterator[None]:
     """Fail a test that leaves a generation running on the library's loop."""
