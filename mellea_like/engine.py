@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from .errors import Truncated, UnsupportedEventLoop
 from .events import Cancelled, Failed, Said
 from .log import Log
-from .waiting import leave, this_thread
+from .waiting import EAGER, leave, this_thread
 
 R = TypeVar("R")
 
@@ -30,9 +30,6 @@ _EXIT_PATIENCE = 5.0
 
 _IDLE = 5.0
 """Seconds that a worker thread waits for more work before it leaves."""
-
-_EAGER = 128
-"""Items that are taken from one source before the other streams get a turn; a source may never wait by itself."""
 
 
 class _Engine:
@@ -182,7 +179,7 @@ async def _fill(log: Log, source: AsyncGenerator[Said, None]) -> None:
             async for said in source:
                 log.append(said)
                 count += 1
-                if not count % _EAGER:
+                if not count % EAGER:
                     await asyncio.sleep(0)
         error: BaseException = Truncated("The stream ended without a finish reason; the text that came is kept.")
     except asyncio.CancelledError:

@@ -15,11 +15,11 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from .content import Message
-from .errors import InvalidArgument, MelleaError, PreconditionFailed
+from .errors import InvalidArgument, MelleaError, PreconditionFailed, unknown_name
 from .parts import text_of
 from .samples import ValidationResult
 from .sampling import SamplingStrategy
@@ -44,6 +44,9 @@ class Settings:
     preconditions: Requirements = ()
     strategy: SamplingStrategy | None = DEFAULT_STRATEGY
     model_options: Mapping[str, Any] | None = None
+
+
+_SETTINGS = {field.name for field in fields(Settings)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,24 +89,38 @@ class GenerativeFunction(Generic[P, R]):
     @functools.cached_property
     def _format(self) -> Any:
         """The type that the model's answer is to have, None for text."""
-        # Not at decoration: types that are defined further down in the module are known at the first call.
-        returned = get_type_hints(self._function, include_extras=True).get("return", inspect.Signature.empty)
-        if returned in {inspect.Signature.empty, type(None)}:
+        returned = self._returned
+        if returned is inspect.Signature.empty or returned is type(None):
             raise InvalidArgument(
                 f"{self._name}() does not say what it returns, and that is what the model is held to. Annotate it: "
                 f"`def {self._name}(…) -> str:`."
             )
-        if get_origin(returned) in _STREAMS:
+        if self._gives_items:
             return list.__class_getitem__(get_args(returned)[0])
         return None if returned is str else returned
 
     @functools.cached_property
+    def _returned(self) -> Any:
+        # Not at decoration: types that are defined further down in the module are known at the first call.
+        try:
+            return get_type_hints(self._function, include_extras=True).get("return", inspect.Signature.empty)
+        except NameError as error:
+            raise InvalidArgument(
+                f"{self._name}() names a type that its module does not know: {error}. Define it outside of functions."
+            ) from error
+
+    @property
     def _gives_items(self) -> bool:
-        returned = get_type_hints(self._function, include_extras=True).get("return")
-        return get_origin(returned) in _STREAMS
+        return get_origin(self._returned) in _STREAMS
 
     def using(self, **settings: Any) -> GenerativeFunction[P, R]:
-        """Return the same function with other settings, named as in `generative`."""
+        """Return the same function with other settings, named as in `generative`.
+
+        Raises:
+            UnknownName: there is no such setting.
+        """
+        for name in settings.keys() - _SETTINGS:
+            raise unknown_name("setting of a generative function", name, _SETTINGS)
         return GenerativeFunction(self._function, replace(self._settings, **settings))
 
     def start(self, session: MelleaSession, /, *args: P.args, **kwargs: P.kwargs) -> ModelOutputThunk[Any]:
@@ -180,7 +197,7 @@ class GenerativeFunction(Generic[P, R]):
     def _refuse(self, verdicts: list[ValidationResult]) -> None:
         failed = [v for v in verdicts if not v]
         if failed:
-            why = "; ".join(f"{v.requirement}: {v.reason}" if v.reason else v.requirement for v in failed)
+            why = "; ".join(verdict.complaint for verdict in failed)
             raise PreconditionFailed(
                 f"{self._name}() was not carried out, because its arguments do not meet: {why}.",
                 validations=tuple(verdicts),

@@ -13,12 +13,9 @@ from typing import Final, Generic, Self, TypeAlias, TypeVar
 from .errors import fresh_copy
 from .events import Event
 from .log import Log
-from .waiting import give_turn
+from .waiting import EAGER, give_turn
 
 Item = TypeVar("Item")
-
-_EAGER = 128
-"""Items that a reader takes without waiting before it gives its event loop a turn."""
 
 
 class _Nothing(Enum):
@@ -63,7 +60,7 @@ class Reader(ABC, Generic[Item]):
         log = self._log
         try:
             self._eager += 1
-            if self._eager > _EAGER:
+            if self._eager > EAGER:
                 await give_turn()
                 self._eager = 0
             while True:

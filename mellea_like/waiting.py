@@ -15,6 +15,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+EAGER = 128
+"""Items that are taken from one source, or given to one reader, before others get a turn: either may never wait."""
+
+
 class _Thread(threading.local):
     blocking = False
     """Whether this thread drives a verb by blocking; of each thread its own."""

@@ -16,6 +16,7 @@ from mellea_like import (
     MelleaSession,
     OutputParseError,
     PreconditionFailed,
+    UnknownName,
     generative,
 )
 
@@ -148,6 +149,11 @@ def test_preconditions_are_judged_before_the_model_is_asked(fake: Fake) -> None:
     assert isinstance(m.backend, FakeBackend)
     assert m.backend.calls == []
     assert careful(m, "no news") == "good"
+
+
+def test_a_setting_that_does_not_exist_is_named() -> None:
+    with pytest.raises(UnknownName, match=r"'requirement'.*'requirements'"):
+        classify.using(requirement=["x"])
 
 
 def test_streams_of_items_have_no_preconditions(fake: Fake) -> None:

@@ -162,6 +162,17 @@ def test_saving_while_an_answer_runs_is_refused(fake: Fake, tmp_path: Path) -> N
     thunk.result()
 
 
+def test_an_option_of_the_call_wins_by_whatever_name(fake: Fake) -> None:
+    m = fake("one two three", model_options={"max_tokens": 1})
+    assert m.instruct("Count.", model_options={"max_new_tokens": 2}).value == "one two"
+    assert m.instruct("Count.", model_options={"num_predict": None}).value == "one two three"
+
+
+def test_a_typed_agent_shows_its_answer_as_it_grows(fake: Fake) -> None:
+    thunk = fake("[1, 2]").react("Count.", tools=[], format=list[int], await_result=False)
+    assert list(thunk.items()) == [1, 2]
+
+
 # --- without a session ----------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from mellea_like import (
     Gate,
     InvalidArgument,
     Message,
+    SamplingStrategy,
     Thinking,
     ValidationResult,
 )
@@ -458,3 +459,14 @@ def test_a_wrong_argument_is_told_at_once(kind, wrong):
     name = next(iter(wrong))
     with pytest.raises(InvalidArgument, match=name):
         kind(**wrong)
+
+
+@pytest.mark.parametrize(("begins", "says"), [(True, "began with no attempt"), (False, "must return a sample")])
+def test_a_plan_that_begins_with_no_attempt_says_so(fake, begins, says):
+    class Idle(SamplingStrategy):
+        def plan(self, first):
+            if begins:
+                yield []
+
+    with pytest.raises(InvalidArgument, match=says):
+        fake("x").instruct("go", strategy=Idle())

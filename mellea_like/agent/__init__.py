@@ -34,26 +34,29 @@ def start_react(
     loop_budget: int = 10,
     wanted: TypeForm[Any] | None = None,
     model_options: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     confirm: Confirm | None = None,
     native: bool | None = None,
     among: set[Run] | None = None,
 ) -> tuple[ModelOutputThunk[Any], Context]:
     """Start an agent and return its running thunk, with the context that holds it; see `react`.
 
-    `wanted` is what `react` calls `format`; the run is a member of `among` while it works.
+    `wanted` is what `react` calls `format`; `defaults` are a session's options; the run is a member of `among` while it
+    works.
     """
     if loop_budget < 1:
         raise InvalidArgument(f"loop_budget is {loop_budget!r}; an agent needs at least 1 turn.")
     transcript = Transcript(goal)
     call = Call(
         said=goal,
-        view=tuple(context.view()),
+        ctx=context,
         backend=backend,
-        options=backend.resolve(model_options),
+        options=backend.resolve(defaults, model_options),
         format=None if wanted is None else format_of(wanted),
     )
+    shape = None if call.format is None else call.format.shape
     loop = Loop(call, transcript, Workbench(tools, confirm=confirm), budget=loop_budget, native=native)
-    thunk = ModelOutputThunk[Any].start(loop.run(), held=True, among=among)
+    thunk = ModelOutputThunk[Any].start(loop.run(), held=True, among=among, shape=shape)
     return thunk, context.add(transcript, thunk)
 
 

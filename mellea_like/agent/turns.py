@@ -77,7 +77,7 @@ class Loop:
         self._tools = list(bench.tools.values())
         self._format = call.format
         self._may_switch = native is None
-        self._native = calls_tools(call.backend) if native is None else native
+        self._native = _calls_tools(call.backend) if native is None else native
         self._wrapping_up = False
         self._usage: Usage | None = None
         self._called: list[str] = []
@@ -227,7 +227,5 @@ class Loop:
         )
 
 
-def calls_tools(backend: Backend) -> bool:
-    """Whether the models of a backend are likely to call tools by themselves; JSON is used where they are not."""
-    # The model in this process is held to any schema; whether its template knows tools, its file alone can tell.
-    return ModelOption.TOOLS in backend.options and backend.name != "llamacpp"
+def _calls_tools(backend: Backend) -> bool:
+    return backend.calls_tools and backend.honours(ModelOption.TOOLS)

@@ -36,6 +36,9 @@ class Backend(ABC):
     options: ClassVar[frozenset[str]] = frozenset()
     """The options that this backend honours, beyond those that all do."""
 
+    calls_tools: ClassVar[bool] = True
+    """Whether its models are likely to call tools by themselves; where not, an agent has them write JSON."""
+
     def __init__(self, model_id: str | None = None, *, model_options: Mapping[str, Any] | None = None) -> None:
         self.model_id = model_id or self.default_model
         self.model_options = dict(model_options or {})

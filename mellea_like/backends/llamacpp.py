@@ -71,6 +71,8 @@ class LlamaCppBackend(Backend):
     name = "llamacpp"
     default_model = EMBEDDED.name
     options = OPTIONS | {ModelOption.TOP_K}
+    # It is held to any schema; whether its template knows tools, its file alone can tell.
+    calls_tools = False
 
     def __init__(
         self,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from ..backends import Backend
 from ..home import Home
 from ..log import Log
 from ..session.functional import awaited
 from ..session.keeping import Keeping
-from ..waiting import blocking, drive
+from ..waiting import blocking
 from .checkpoints import StateBackend
 from .commands import Interrupt
 from .drawing import mermaid
@@ -22,27 +22,21 @@ from .run import GraphRun, StreamReader
 from .settings import Settings
 from .spec import GraphSpec
 
-S = TypeVar("S")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _synchronous(verb: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+def _synchronous(verb: Callable[P, R]) -> Callable[P, R]:
     """Derive the verb for synchronous code: asynchronous functions of its nodes then run in threads of their own.
 
     So it works inside a running event loop (a notebook's), which it blocks.
     """
 
-    async def called(*args: Any, **rest: Any) -> R:
+    @wraps(verb)
+    async def called(*args: P.args, **rest: P.kwargs) -> R:
         return verb(*args, **rest)
 
-    @wraps(verb)
-    def synchronous(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return drive(called(self, *args, **kwargs))
-
-    synchronous.__name__ = verb.__name__.removeprefix("a")
-    synchronous.__qualname__ = verb.__qualname__.replace(verb.__name__, synchronous.__name__)
-    return synchronous
+    return blocking(called)
 
 
 class CompiledGraph:

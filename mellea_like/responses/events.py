@@ -15,9 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..encoding import Encoder, is_failure, number_of
 from ..telemetry.telling import logger
-
-_EAGER = 128
-"""Frames that are sent before the event loop gets a turn: a source may never wait, and a disconnect must be heard."""
+from ..waiting import EAGER
 
 _AT_ONCE = 0.2
 """Seconds in which a finished stream certainly says that nothing is left of it."""
@@ -53,7 +51,7 @@ class Sending:
                 number = number_of(said, count)
                 count += 1
                 failed = is_failure(said)
-                if not count % _EAGER:
+                if not count % EAGER:
                     await asyncio.sleep(0)
                 if number > seen and (frame := encoder.encode(said, number)):
                     sent = True

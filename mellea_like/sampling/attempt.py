@@ -23,15 +23,13 @@ from ..formats import Format
 from ..partial import PartialParser
 from ..samples import Sample, ValidationResult
 from ..thunk import ComputedModelOutputThunk
+from ..waiting import EAGER
 from . import Attempt
 from .call import Call
 from .judging import ChunkWatch, GrowthWatch, Judges, Watch, look, questions, watch_of
 
 _FUTILE = (ModelNotFound, RequestRefused, ScriptExhausted, ReplayMismatch)
 """Errors that another attempt would meet again."""
-
-_EAGER = 128
-"""Items that are taken from a source before others get a turn; a source may never wait by itself."""
 
 
 class Speaking:
@@ -92,7 +90,7 @@ class Speaking:
             async for said in stream:
                 self._take(said)
                 count += 1
-                if not count % _EAGER:
+                if not count % EAGER:
                     await asyncio.sleep(0)
         if self._finished is None:
             raise Truncated("The stream ended without a finish reason; the text that came is kept.")

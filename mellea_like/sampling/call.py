@@ -11,7 +11,7 @@ from typing import Any
 from ..backends import Backend
 from ..component import Instruction
 from ..content import Message, Request, ToolCall
-from ..context import Context, SimpleContext, Turn
+from ..context import Context
 from ..engine import in_worker
 from ..errors import OutputParseError
 from ..events import Started
@@ -37,7 +37,7 @@ class Call:
     """
 
     said: Sayable
-    view: tuple[Turn, ...]
+    ctx: Context
     backend: Backend
     options: dict[str, Any]
     format: Format[Any] | None = None
@@ -49,8 +49,6 @@ class Call:
     home: Home = field(default_factory=Home)
     shown: bool = field(default_factory=prompts_wanted)
     prompt: list[Message] = field(default_factory=list)
-
-    ctx: Context = field(default_factory=SimpleContext)
 
     @property
     def typed(self) -> bool:
@@ -98,7 +96,7 @@ class Call:
         """List the thunks that must have ended before this call can be rendered."""
         needed: Iterator[ModelOutputThunk[Any]] = thunks_in(self.said)
         running = {id(thunk): thunk for thunk in needed if not thunk.done()}
-        for turn in self.view:
+        for turn in self.ctx.view():
             answer = turn.answer
             if answer is not None and not answer.done():
                 running[id(answer)] = answer
@@ -114,7 +112,7 @@ class Call:
             DependencyFailed: a thunk that is needed failed.
         """
         options, backend = self.options, self.backend
-        messages = [message for turn in self.view for message in turn.messages()]
+        messages = [message for turn in self.ctx.view() for message in turn.messages()]
         if attempt is None:
             messages += said_messages(self.said)
         else:

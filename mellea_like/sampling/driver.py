@@ -44,8 +44,11 @@ def generate(call: Call) -> AsyncGenerator[Said, None]:
         return _straight(call, call.request())
     strategy = call.strategy or Once()
     plan = strategy.plan(Attempt(said=call.inside))
+    wanted = _sent(plan, None)
+    if isinstance(wanted, Sample) or not wanted:
+        raise InvalidArgument(f"The plan of {strategy!r} began with no attempt; it must yield at least one.")
     sampling = _Sampling(call, strategy, plan)
-    return sampling.events(sampling.rendered(next(plan)))
+    return sampling.events(sampling.rendered(wanted))
 
 
 async def _deferred(call: Call, pending: list[ModelOutputThunk[Any]]) -> AsyncGenerator[Said, None]:
@@ -225,9 +228,10 @@ def _parse_error(sample: Sample) -> BaseException | None:
     return next((v.error for v in sample.validations if isinstance(v.error, OutputParseError)), None)
 
 
-def _sent(plan: Plan, sample: Sample) -> Sample | list[Attempt]:
+def _sent(plan: Plan, sample: Sample | None) -> Sample | list[Attempt]:
+    """Step a plan: None begins it."""
     try:
-        return list(plan.send(sample))
+        return list(next(plan) if sample is None else plan.send(sample))
     except StopIteration as done:
         if not isinstance(done.value, Sample):
             raise InvalidArgument(f"The plan {plan!r} returned {done.value!r}; it must return a sample.") from None

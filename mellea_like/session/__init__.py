@@ -442,7 +442,8 @@ class MelleaSession(Keeping):
                 tools=tools,
                 loop_budget=loop_budget,
                 wanted=format,
-                model_options={**self.model_options, **(model_options or {})},
+                model_options=model_options,
+                defaults=self.model_options,
                 confirm=confirm,
                 native=native,
                 among=self._runs,
@@ -457,14 +458,11 @@ class MelleaSession(Keeping):
     validate = blocking(avalidate)
     react = blocking(areact)
 
-    def _say(
-        self, said: Sayable, *, model_options: Mapping[str, Any] | None = None, **rest: Any
-    ) -> ModelOutputThunk[Any]:
+    def _say(self, said: Sayable, **rest: Any) -> ModelOutputThunk[Any]:
         """Start the generation that answers `said`, and remember both."""
         self._refuse_closed()
-        options = {**self.model_options, **(model_options or {})}
         with self._turn:
-            call = prepare(said, self.ctx, self.backend, model_options=options, **rest)
+            call = prepare(said, self.ctx, self.backend, defaults=self.model_options, **rest)
             thunk, self.ctx = begin(call, among=self._runs)
             self._prompt = call.prompt
         return thunk

@@ -93,9 +93,12 @@ def prepare(
     strategy: SamplingStrategy | None = DEFAULT_STRATEGY,
     on_failure: OnFailure = "return",
     model_options: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     tool_calls: bool | None = None,
 ) -> Call:
     """Decide everything about a call, and check what can be checked; nothing is sent.
+
+    `defaults` are the options of a session, which those of the call win over.
 
     Raises:
         WrongUse: the call is mistaken.
@@ -110,9 +113,8 @@ def prepare(
     return Call(
         said=once(said),
         ctx=context,
-        view=tuple(context.view()),
         backend=backend,
-        options=with_tools(backend.resolve(model_options), said, offered=tool_calls),
+        options=with_tools(backend.resolve(defaults, model_options), said, offered=tool_calls),
         format=None if format is None else format_of(format),
         parse=partial(parsed_by, said) if is_parsing(said) else None,
         reply=reply,

@@ -6,22 +6,18 @@ Arguments are checked before the call. The user's functions run where the caller
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Literal, overload
 
 from ..content import Message, ToolCall
 from ..errors import InvalidArgument, ToolError, ToolRefused, ToolTimeout, UnknownTool, unknown_name
 from ..events import Finished, Said, ToolResult
 from ..home import Home
 from ..thunk import ModelOutputThunk
-from ..waiting import drive
+from ..waiting import blocking
 from . import Confirm, MelleaTool, tools_by_name
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Workbench:
@@ -174,16 +170,7 @@ async def acall_tools(
         return (await thunk).parsed
 
 
-def _blocking(verb: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
-    @functools.wraps(verb)
-    def synchronous(*args: P.args, **kwargs: P.kwargs) -> R:
-        return drive(verb(*args, **kwargs))
-
-    synchronous.__name__ = synchronous.__qualname__ = verb.__name__.removeprefix("a")
-    return synchronous
-
-
-call_tools = _blocking(acall_tools)
+call_tools = blocking(acall_tools)
 
 
 async def _carried_out(bench: Workbench, calls: Sequence[ToolCall]) -> AsyncGenerator[Said, None]:
