@@ -70,6 +70,10 @@ class Context(ABC):
     def view(self) -> list[Turn]:
         """List the turns that are sent with the next call, oldest first."""
 
+    def emptied(self) -> Self:
+        """Return an empty context of this kind, with the same settings."""
+        return type(self)(**self._settings())
+
     def newest_first(self) -> Iterator[Turn]:
         """Give the turns of the view, newest first."""
         return reversed(self.view())

@@ -13,7 +13,7 @@ from ..component import Sayable, said_messages
 from ..content import Message, Request, ToolCall
 from ..engine import in_worker
 from ..errors import ContextOverflow, LoopBudgetExhausted, OutputParseError, RequestRefused
-from ..events import Delta, Event, Failed, Finished, Said, Started, ToolCallEvent, Usage
+from ..events import Delta, Event, Failed, Finished, Said, ToolCallEvent, Usage
 from ..options import ModelOption
 from ..sampling.call import Call
 from ..tools.workbench import Workbench
@@ -124,9 +124,10 @@ class Loop:
         """Give a turn's events; a model that turns out to know no tools is asked again, in JSON."""
         backend = self._call.backend
         while True:
-            yield Started(model=backend.model_id, provider=backend.name, attempt=turn.number)
+            request = self._request()
+            yield self._call.started(request, attempt=turn.number)
             try:
-                async with aclosing(backend.stream(self._request())) as stream:
+                async with aclosing(backend.stream(request)) as stream:
                     async for said in stream:
                         if (event := turn.heard(said)) is not None:
                             yield event

@@ -10,7 +10,7 @@ from typing import Any, Self
 from ..backends import Backend
 from ..closing import Closing
 from ..content import Message
-from ..context import ChatContext, Context, SimpleContext
+from ..context import Context, SimpleContext
 from ..engine import Run, block_on_engine, on_engine, stop_all
 from ..errors import SessionClosed
 
@@ -57,8 +57,7 @@ class Keeping(Closing):
     def reset(self) -> None:
         """Forget the conversation: the context becomes an empty one of its kind."""
         with self._turn:
-            fresh = ChatContext(window_size=self.ctx.window_size) if isinstance(self.ctx, ChatContext) else None
-            self.ctx = fresh or SimpleContext()
+            self.ctx = self.ctx.emptied()
             self._prompt = []
 
     def clone(self) -> Self:
