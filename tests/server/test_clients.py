@@ -289,6 +289,7 @@ def test_the_embedded_model_streams_and_is_cut_off(model: Served) -> None:
             model="m",
             messages=[{"role": "user", "content": "Count from one to twenty in words."}],
             max_tokens=8,
+            temperature=0,
             stream=True,
             stream_options={"include_usage": True},
         )
