@@ -10,6 +10,7 @@ from ..errors import GraphInvalid, InvalidArgument, unknown_name
 from .retrying import retry_policy
 from .spec import END, NODE_TYPES, SETTINGS, START, BranchSpec, EdgeSpec, GraphSpec, NodeSpec, canonical
 from .state import StateForm
+from .yaml_streaming import StreamingNode
 
 if TYPE_CHECKING:
     from ..backends import Backend
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .checkpoints import StateBackend
     from .compiled import CompiledGraph
 
-_OWN = {"retry", "timeout"}
+_OWN = ("retry", "timeout", "loop_limit", "loop_exit")
 
 
 class StateGraph:
@@ -57,23 +58,28 @@ class StateGraph:
 
         Args:
             name: Its name; a function alone is named as it is.
-            node: What runs: a function (synchronous, asynchronous, or a generator), a compiled graph, or None where the
-                type needs none.
+            node: What runs: a function (synchronous, asynchronous, or a generator), a graph, a streaming node, or None
+                where the type needs none.
             node_type: `"llm"`, `"agent"`, `"tool"`, `"function"`, `"condition"`, `"router"`, `"loop"`, `"foreach"`,
                 `"map"`, `"subgraph"`, `"interrupt"` or `"passthrough"`. None takes what `node` is.
             config: What the type takes, such as `model`, `provider` and `system_prompt`; and `retry` (a `RetryPolicy`
-                or a number of attempts) and `timeout` (seconds that an attempt may take).
+                or a number of attempts), `timeout` (seconds that an attempt may take), `loop_limit` (how often the node
+                runs in one run) and `loop_exit` (what comes in its place after that; END by itself).
 
         Raises:
             GraphInvalid: there is a node of this name, or the name is START's or END's.
             UnknownName: there is no such type.
+            InvalidArgument: `loop_limit` is below 1.
         """
         if not isinstance(name, str):
             name, node = getattr(name, "__name__", type(name).__name__), name
         if canonical(name) in {START, END} or name in self._nodes:
             taken = "is the name of the graph's own node" if canonical(name) in {START, END} else "is taken"
             raise GraphInvalid(f"The node name {name!r} {taken}. Choose another; taken: {', '.join(self._nodes)}.")
-        node = node.compile() if isinstance(node, StateGraph) else node
+        if isinstance(node, StateGraph):
+            node = node.compile()
+        elif isinstance(node, StreamingNode):
+            node = node.run  # its update is what counts here; its text is heard anyway
         kind = node_type or ("subgraph" if hasattr(node, "spec") else "function")
         if kind not in NODE_TYPES:
             raise unknown_name("node type", kind, NODE_TYPES)
@@ -82,6 +88,9 @@ class StateGraph:
         for setting in config:
             if setting not in SETTINGS[kind] and setting not in _OWN:
                 raise unknown_name(f"setting of {kind!r} called", setting, (*SETTINGS[kind], *_OWN))
+        loop_limit = config.get("loop_limit")
+        if loop_limit is not None and loop_limit < 1:
+            raise InvalidArgument(f"loop_limit of {name!r} is {loop_limit!r}; a node runs at least once.")
         self._nodes[name] = NodeSpec(
             name=name,
             type=kind,
@@ -89,6 +98,8 @@ class StateGraph:
             config={key: value for key, value in config.items() if key not in _OWN},
             retry=retry_policy(config.get("retry")),
             timeout=config.get("timeout"),
+            loop_limit=loop_limit,
+            loop_exit=canonical(config.get("loop_exit") or END),
         )
         return self
 

@@ -151,12 +151,16 @@ async def _awaited(begin: Callable[[], Awaitable[Any]]) -> Any:
 
 
 class Yielded:
-    """What a generator has yielded so far: text is told as tokens at once, the rest becomes the outcome."""
+    """What a generator has yielded so far: text is told as tokens at once, the rest becomes the outcome.
+
+    Text of a generation that it only passes on is told already.
+    """
 
     def __init__(self, now: Now) -> None:
         self._now = now
         self._place: Place | None = None
         self._texts: list[str] = []
+        self._own: list[str] = []
         self.others: list[Any] = []
 
     def take(self, item: Any) -> None:
@@ -169,22 +173,23 @@ class Yielded:
             self.others.append(item)
 
     def _text(self, text: str) -> None:
+        self._texts.append(text)
+        if not text or self._now.passes_on(text):
+            return
         running = self._now.running
         if self._place is None:
             self._place = self._now.numbered()
             running.say(MessageStart(place=self._place, attempt=self._place.attempt))
-        self._texts.append(text)
-        if text:
-            running.say(text_said(Token, text, self._place))
+        self._own.append(text)
+        running.say(text_said(Token, text, self._place))
 
     def close(self) -> str | None:
-        """Tell the end of the text; return it, None where there was none."""
-        if self._place is None:
-            return None
-        text = "".join(self._texts)
-        place = self._place
-        self._now.running.say(MessageComplete(place=place, attempt=place.attempt, content=text, finish_reason="stop"))
-        return text
+        """Tell the end of the node's own text; return all of the text, None where there was none."""
+        if (place := self._place) is not None:
+            said = "".join(self._own)
+            complete = MessageComplete(place=place, attempt=place.attempt, content=said, finish_reason="stop")
+            self._now.running.say(complete)
+        return "".join(self._texts) if self._texts else None
 
 
 async def _generated(now: Now, form: StateForm, source: Any) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from ..content import Message, ToolCall
@@ -46,7 +46,7 @@ class Pending:
     """A node of the step that a run stopped in: what it was given, what it is through with, what it was answered.
 
     `done` is what it came to, None where it has to run again; `answers` are those to its `interrupt`s, in order, and
-    `question` is the one that it waits with, in a list of one.
+    `question` is the one that it waits with, in a list of one. `nested` are the graphs that stopped inside it.
     """
 
     node: str
@@ -56,39 +56,64 @@ class Pending:
     done: Mapping[str, Any] | None = None
     answers: tuple[Any, ...] = ()
     question: tuple[Any, ...] = ()
+    nested: Mapping[str, Checkpoint] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A run between two steps: its state, what comes next, and what the scheduler counts."""
+    """A run between two steps: its state, what comes next, what the scheduler counts; `wrote`, of a subgraph only."""
 
     state: Mapping[str, Any]
     step: int = 0
     pending: tuple[Pending, ...] = ()
     joined: Mapping[str, Sequence[str]] = field(default_factory=dict)
     loops: Mapping[str, int] = field(default_factory=dict)
+    runs: Mapping[str, int] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    wrote: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     input: Any = None
-    skip_interrupt: bool = False
+
+    def answered(self, answer: Any) -> Checkpoint | None:
+        """Return the run with its first question, at whatever depth, answered; None where it asks nothing."""
+        for i, one in enumerate(self.pending):
+            after = _answered(one, answer)
+            if after is not None:
+                return replace(self, pending=(*self.pending[:i], after, *self.pending[i + 1 :]))
+        return None
+
+
+def _answered(pending: Pending, answer: Any) -> Pending | None:
+    if pending.question:
+        return replace(pending, answers=(*pending.answers, answer), question=())
+    for key, inner in pending.nested.items():
+        after = inner.answered(answer)
+        if after is not None:
+            return replace(pending, nested={**pending.nested, key: after})
+    return None
 
 
 def to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
     """Write a checkpoint as plain values."""
-    named = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
-    named["pending"] = [
-        {name: getattr(one, name) for name in Pending.__dataclass_fields__} for one in checkpoint.pending
-    ]
-    plain: dict[str, Any] = _plain(named)
-    return plain
+    named = {name: _plain(getattr(checkpoint, name)) for name in Checkpoint.__dataclass_fields__ if name != "pending"}
+    return named | {"pending": [_pending_to_plain(one) for one in checkpoint.pending]}
+
+
+def _pending_to_plain(one: Pending) -> dict[str, Any]:
+    named = {name: _plain(getattr(one, name)) for name in Pending.__dataclass_fields__ if name != "nested"}
+    return named | {"nested": {key: to_plain(inner) for key, inner in one.nested.items()}}
 
 
 def from_plain(saved: Mapping[str, Any]) -> Checkpoint:
     """Build the checkpoint that `to_plain` wrote."""
-    named = _restored(saved)
-    tuples = ("arg", "triggers", "answers", "question")
-    waiting: list[dict[str, Any]] = named.pop("pending")
-    pending = tuple(Pending(**(one | {name: tuple(one[name]) for name in tuples})) for one in waiting)
-    return Checkpoint(**named, pending=pending)
+    named = {name: _restored(value) for name, value in saved.items() if name != "pending"}
+    return Checkpoint(**named, pending=tuple(map(_pending_from_plain, saved["pending"])))
+
+
+def _pending_from_plain(saved: Mapping[str, Any]) -> Pending:
+    named = {name: _restored(value) for name, value in saved.items() if name != "nested"}
+    tuples = {name: tuple(named[name]) for name in ("arg", "triggers", "answers", "question")}
+    nested = {key: from_plain(inner) for key, inner in saved.get("nested", {}).items()}
+    return Pending(**named | tuples, nested=nested)
 
 
 def _plain(value: Any) -> Any:

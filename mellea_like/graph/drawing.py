@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from ..errors import unknown_name
 from .spec import END, START, GraphSpec
@@ -41,25 +41,35 @@ def _lines(spec: GraphSpec) -> Iterator[str]:
         begin, end = _SHAPES.get(node.type, ("[", "]"))
         yield f"{ids[name]}{begin}{_label(name)}{end}"
     yield "stop((END))"
+    for source, target, arrow in _arrows(spec):
+        yield f"{ids[source]} {arrow} {ids[target]}"
+
+
+def _arrows(spec: GraphSpec) -> Iterator[tuple[str, str, str]]:
     for edge in spec.edges:
-        arrow = "-.->|loop|" if edge.loop else "-->"
-        for source in edge.sources:
-            yield f"{ids[source]} {arrow} {ids[edge.target]}"
+        yield from ((source, edge.target, _dotted("loop") if edge.loop else "-->") for source in edge.sources)
     for branch in spec.branches:
-        for choice, target in (branch.mapping or {}).items():
-            yield f"{ids[branch.source]} -.->|{_label(str(choice))}| {ids[target]}"
-        if branch.default is not None:
-            yield f"{ids[branch.source]} -.->|{_label('else')}| {ids[branch.default]}"
+        yield from _choices(branch.source, branch.mapping or {}, branch.default)
         if branch.mapping is None:
-            yield f"{ids[branch.source]} -.->|{_label(branch.name)}| {ids[branch.source]}"
-    for name in spec.nodes:
-        yield from (f"{ids[name]} -.-> {ids[target]}" for target in spec._jumps(name) if target in ids)
-        if (
-            not any(name in edge.sources for edge in spec.edges)
-            and name not in spec.branching
-            and not spec._jumps(name)
-        ):
-            yield f"{ids[name]} --> stop"
+            yield branch.source, branch.source, _dotted(branch.name)
+    for name, node in spec.nodes.items():
+        routes, default = spec.routes(name)
+        yield from _choices(name, routes, default)
+        yield from ((name, target, "-.->") for target in spec.jumps(name) if target in spec.nodes)
+        if node.loop_limit is not None:
+            yield name, node.loop_exit, _dotted(f"after {node.loop_limit}")
+        if not spec.targets(name) and name not in spec.branching:
+            yield name, END, "-->"
+
+
+def _choices(source: str, routes: Mapping[Any, str], default: str | None) -> Iterator[tuple[str, str, str]]:
+    yield from ((source, target, _dotted(str(choice))) for choice, target in routes.items())
+    if default is not None:
+        yield source, default, _dotted("else")
+
+
+def _dotted(said: str) -> str:
+    return f"-.->|{_label(said)}|"
 
 
 def _label(text: str) -> str:

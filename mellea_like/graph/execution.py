@@ -9,18 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from ..content import Message
-from ..errors import GraphError, InvalidUpdate, MelleaError, NothingToResume
+from ..errors import GraphError, Interrupted, InvalidUpdate, MelleaError, NothingToResume
 from ..events import Said
-from .checkpoints import Checkpoint, Pending, from_plain, to_plain
+from .checkpoints import Checkpoint, from_plain, to_plain
 from .commands import NOTHING, Command
 from .events import CheckpointSaved, ExecutionCancelled, ExecutionComplete, ExecutionError, ExecutionStart, Resumed
-from .leading import known_node
 from .now import Running
-from .outcomes import Outcome
 from .scheduling import Level
 from .spec import GraphSpec
 from .state import MESSAGES, StateForm
-from .working import Task
 
 
 async def events_of(running: Running, spec: GraphSpec, given: Any) -> AsyncGenerator[Said, None]:
@@ -31,6 +28,9 @@ async def events_of(running: Running, spec: GraphSpec, given: Any) -> AsyncGener
     try:
         await _begun(level, given)
         state = await level.go_on()
+        if level.questions and running.inside is not None:
+            # The node that it runs inside of waits with it; whatever the node's code does with a state, it must not.
+            raise Interrupted(f"The graph {spec.name!r} waits for an answer.", value=level.questions[0].value)
         yield ExecutionComplete(
             place=level.place,
             state=state,
@@ -62,7 +62,7 @@ async def _begun(level: Level, given: Any) -> None:
     running = level.running
     kept = await _kept(running)
     resume = given.resume if isinstance(given, Command) else NOTHING
-    if given is None or resume is not NOTHING:
+    if given is None or resume is not NOTHING or (running.inside is not None and kept is not None):
         if kept is None:
             raise NothingToResume(
                 f"There is no run to go on with under thread_id {running.settings.thread_id!r}. Compile with a store "
@@ -72,7 +72,12 @@ async def _begun(level: Level, given: Any) -> None:
         if isinstance(given, Command) and given.update:
             writes = level.spec.form.writes(given.update, node="resume")
             kept = replace(kept, state=level.spec.form.applied(kept.state, [("resume", writes)]))
-        _restore(level, kept, resume)
+        if not kept.pending:
+            raise NothingToResume(
+                f"The run kept under thread_id {running.settings.thread_id!r} is through: there is nothing to go on "
+                "with. Call with an input to begin another one on its state."
+            )
+        level.restore(kept if resume is NOTHING else kept.answered(resume) or kept)
         running.say(ExecutionStart(place=level.place, input=given, state=level.state))
         running.say(Resumed(place=level.place, step=level.step))
         return
@@ -84,6 +89,8 @@ async def _begun(level: Level, given: Any) -> None:
 
 
 async def _kept(running: Running) -> Checkpoint | None:
+    if running.inside is not None:
+        return running.inside.load()
     store, thread = running.checkpointer, running.settings.thread_id
     if store is None or thread is None:
         return None
@@ -110,68 +117,15 @@ def _as_state(form: StateForm, given: Any) -> Mapping[str, Any]:
 async def _keep(level: Level) -> None:
     """Keep the run as it is between two steps, where there is a store and the run has a name."""
     running = level.running
-    store, thread = running.checkpointer, running.settings.thread_id
-    if store is None or thread is None:
+    if not running.kept:
         return
-    checkpoint = Checkpoint(
-        state=level.state,
-        step=level.step,
-        pending=tuple(_pending(task) for task in level.tasks),
-        joined=level.paths.joined,
-        loops=level.loops,
-        outputs=level.outputs,
-        input=level.input,
-    )
+    if running.inside is not None:
+        running.inside.save(level.checkpoint())
+        return
+    store, thread = running.checkpointer, running.settings.thread_id
+    assert store is not None
+    assert thread is not None
     save: Any = store.save
-    await running.home.ask(save, thread, to_plain(checkpoint))
+    await running.home.ask(save, thread, to_plain(level.checkpoint()))
     following = tuple(task.node.name for task in level.tasks)
     running.say(CheckpointSaved(place=level.place, thread_id=thread, step=level.step, next=following))
-
-
-def _restore(level: Level, kept: Checkpoint, resume: Any) -> None:
-    """Take up a run that was kept; `resume` answers what it waits with."""
-    level.state, level.step, level.input = dict(kept.state), kept.step, kept.input
-    level.paths.joined = {key: list(names) for key, names in kept.joined.items()}
-    level.loops, level.outputs = dict(kept.loops), dict(kept.outputs)
-    level.skip_interrupt = True
-    answered = resume is NOTHING
-    for one in kept.pending:
-        answers = one.answers
-        if one.question and not answered:
-            answers, answered = (*answers, resume), True
-        done = None if one.done is None else _done(one.done)
-        node = known_node(level.spec, one.node, "the run that was kept")
-        task = Task(node=node, id=one.id, arg=one.arg, triggers=one.triggers, answers=answers, done=done)
-        level.tasks.append(task)
-    if not level.tasks:
-        raise NothingToResume(
-            f"The run kept under thread_id {level.running.settings.thread_id!r} is through: there is nothing to go on "
-            "with. Call with an input to begin another one on its state."
-        )
-
-
-def _pending(task: Task) -> Pending:
-    done = task.done
-    question = () if done is None else done.question
-    return Pending(
-        node=task.node.name,
-        id=task.id,
-        arg=task.arg,
-        triggers=task.triggers,
-        answers=task.answers,
-        question=question,
-        done=None
-        if done is None or done.question
-        else {"output": done.output, "writes": list(done.writes), "goto": list(done.goto), "exclusive": done.exclusive},
-    )
-
-
-def _done(kept: Mapping[str, Any]) -> Outcome:
-    writes = tuple((name, value) for name, value in kept["writes"])
-    return Outcome(
-        output=kept["output"],
-        writes=writes,
-        update=dict(writes) or None,
-        goto=tuple(kept["goto"]),
-        exclusive=kept["exclusive"],
-    )

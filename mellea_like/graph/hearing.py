@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..events import Checked, Delta, Event, Failed, Retried, Started, Thinking, ToolCallEvent, ToolResult
@@ -19,7 +20,8 @@ from .events import (
     Validation,
     text_said,
 )
-from .now import Running
+from .now import Now, Running
+from .state import MESSAGES, add_messages
 
 
 class Teller:
@@ -33,7 +35,7 @@ class Teller:
         # A log that has ended by now accepts an attempt already; its first event says that it held its text back.
         first = log.event(0) if len(log) else None
         self._held = log.accepted is None or (isinstance(first, Started) and first.held)
-        self._position = 0
+        self._position = self._passed_on = 0
         self._began = self._closed = False
 
     async def follow(self) -> None:
@@ -52,6 +54,15 @@ class Teller:
         if ended and not self._closed:
             self._closed = True
             self._close()
+
+    def passes_on(self, text: str) -> bool:
+        """Whether `text` is what the generation said next: a node may pass its answer on, piece by piece."""
+        said, after = self._log.next_text(self._passed_on)
+        while said is not None and said != text and not said.strip():  # such pieces are often left out
+            said, after = self._log.next_text(after)
+        if said == text:
+            self._passed_on = after
+        return said == text
 
     def _tell_news(self) -> None:
         if self._held:
@@ -114,6 +125,22 @@ class Teller:
             finish_reason=end.finish_reason,
             error=end.error if isinstance(end, Failed) else None,
         )
+
+
+def tell_returned(now: Now, update: Mapping[str, Any] | None) -> None:
+    """Tell the answers that a node returned as whole messages; if it said something while it ran, that was them."""
+    if now.spoke or update is None or MESSAGES not in update:
+        return
+    before = now.state.get(MESSAGES) if isinstance(now.state, Mapping) else None
+    known = add_messages(None, before)
+    for message in add_messages(None, update[MESSAGES]):
+        if message.role == "assistant" and message.content and message not in known:
+            place, running = now.numbered(), now.running
+            running.say(MessageStart(place=place, attempt=place.attempt))
+            running.say(text_said(Token, message.content, place))
+            running.say(
+                MessageComplete(place=place, attempt=place.attempt, content=message.content, finish_reason="stop")
+            )
 
 
 def _call(event: ToolCallEvent) -> dict[str, Any]:

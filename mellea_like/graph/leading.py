@@ -21,6 +21,7 @@ class Paths:
     def __init__(self, spec: GraphSpec) -> None:
         self.spec = spec
         self.joined: dict[str, list[str]] = {}
+        self.runs: dict[str, int] = {}
 
     def following(self, through: Through, *, step: int) -> list[Task]:
         """Find the tasks of the next step: the nodes that are led to, in their order, then what is sent."""
@@ -28,6 +29,8 @@ class Paths:
         sends: list[tuple[Send, str]] = []
         for task, outcome in through:
             name = task.node.name
+            if task.node.loop_limit is not None:
+                self.runs[name] = self.runs.get(name, 0) + 1
             if not outcome.exclusive:
                 for edge in self.spec.leaving.get(name, ()):
                     if not edge.loop:
@@ -39,10 +42,30 @@ class Paths:
                 else:
                     led.setdefault(canonical(goto), []).append(name)
         self._fire(led)
+        led = self._within_limits(led)
         if not sends and not (led.keys() - {END}):
             self._fire(led, patient=False)
+            led = self._within_limits(led)
         led.pop(END, None)
         return [*self._pulled(led, step), *self._sent(sends, step)]
+
+    def _within_limits(self, led: Mapping[str, list[str]]) -> dict[str, list[str]]:
+        """Lead past the nodes that have run as often as they may, to where they say."""
+        allowed: dict[str, list[str]] = {}
+        for name, by in led.items():
+            allowed.setdefault(self._allowed(name), []).extend(by)
+        return allowed
+
+    def _allowed(self, name: str) -> str:
+        passed = set[str]()
+        while name not in passed and self._is_spent(name):
+            passed.add(name)
+            name = self.spec.nodes[name].loop_exit
+        return END if name in passed else name
+
+    def _is_spent(self, name: str) -> bool:
+        node = self.spec.nodes.get(name)
+        return node is not None and node.loop_limit is not None and self.runs.get(name, 0) >= node.loop_limit
 
     def _join(self, name: str) -> None:
         for edge in self.spec.joins:

@@ -24,7 +24,7 @@ from ..home import Home
 from ..log import Log
 from ..telemetry import listening
 from ..waiting import this_thread
-from .checkpoints import StateBackend
+from .checkpoints import Checkpoint, StateBackend
 from .events import CustomSaid, Namespace, Place
 from .settings import Settings
 from .spec import NodeSpec
@@ -78,6 +78,7 @@ class Running:
         self.limit = limit
         self.synchronous = this_thread.blocking or asyncio._get_running_loop() is None
         self.outer = at_work.get()
+        self.inside = None if checkpointer is not None else _inside(self.outer)
         self.usage: Usage | None = None
         self.thunk_numbers = itertools.count(1)
         self._ear = _Ear(self)
@@ -94,6 +95,11 @@ class Running:
         self._ear.running = None
 
     @property
+    def kept(self) -> bool:
+        """Whether one can go on with it later: it is kept under a name, or with the node that it runs inside."""
+        return self.inside is not None or (self.checkpointer is not None and self.settings.thread_id is not None)
+
+    @property
     def outbox(self) -> Outbox:
         """Where other threads say something; while the run is at work."""
         assert self._outbox is not None
@@ -107,6 +113,28 @@ class Running:
         """Add up what generations took."""
         if usage is not None:
             self.usage = usage if self.usage is None else self.usage + usage
+
+
+def _inside(outer: Now | None) -> Inside | None:
+    return Inside(outer, f"run {next(outer.nested_numbers)}") if outer is not None and outer.running.kept else None
+
+
+class Inside:
+    """Where a graph that runs inside a node is kept: with that node, under `key`."""
+
+    def __init__(self, now: Now, key: str) -> None:
+        self._nested, self._key = now.nested, key
+
+    def load(self) -> Checkpoint | None:
+        """Return where it stopped, None where it begins."""
+        return self._nested.get(self._key)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep where it is; what is through is not kept, and would begin again."""
+        if checkpoint.pending:
+            self._nested[self._key] = checkpoint
+        else:
+            self._nested.pop(self._key, None)
 
 
 class _Ear:
@@ -136,6 +164,10 @@ class Telling(Protocol):
         """Tell everything, to the end."""
         ...
 
+    def passes_on(self, text: str) -> bool:
+        """Whether `text` is what the generation said next."""
+        ...
+
 
 class Now:
     """One attempt of a node at work: what it is given, and what it may do.
@@ -144,8 +176,8 @@ class Now:
     """
 
     __slots__ = (
-        *("_answers", "_asked", "_followers", "_heard", "_teller", "_tellers", "attempt", "home"),
-        *("inputs", "level", "live", "ns", "place", "running", "spec", "state", "step", "task"),
+        *("_answers", "_asked", "_followers", "_heard", "_teller", "_tellers", "attempt", "home", "inputs", "level"),
+        *("live", "nested", "nested_numbers", "ns", "place", "running", "spec", "spoke", "state", "step", "task"),
     )
 
     def __init__(
@@ -161,17 +193,19 @@ class Now:
         state: Any,
         inputs: Mapping[str, Any],
         answers: Sequence[Any],
+        nested: dict[str, Checkpoint],
         teller: Callable[[Running, Log, Place], Telling],
     ) -> None:
         self.running, self.level, self.spec = running, level, spec
         self.ns, self.step, self.task, self.attempt = ns, step, task, attempt
         self.state, self.inputs = state, inputs
         self._answers, self._asked = answers, 0
+        self.nested, self.nested_numbers = nested, itertools.count(1)
         self._teller = teller
         self._tellers: list[Telling] = []
         self._followers: list[asyncio.Task[None]] = []
         self._heard: set[int] = set()
-        self.live = True
+        self.live, self.spoke = True, False
         self.place = Place(run_id=running.id, ns=ns, node_id=spec.name, attempt=attempt, metadata={"step": step})
         self.home = copy.copy(running.home)
         self.home.variables = running.home.variables.copy()
@@ -217,13 +251,11 @@ class Now:
             Interrupted: it was not answered yet.
             GraphError: nobody could ever answer, because the run is not kept.
         """
-        if self.level.parent is not None:  # a subgraph runs again with the node that it stands for
-            return self.level.parent.answer(question)
         number = self._asked
         self._asked += 1
         if number < len(self._answers):
             return self._answers[number]
-        if self.running.checkpointer is None or self.running.settings.thread_id is None:
+        if not self.running.kept:
             raise GraphError(
                 f"Node {self.spec.name!r} asks {question!r}, but the run is not kept, so nobody could answer. Compile "
                 "with a store, and call with a thread: `compile(checkpointer=MemoryBackend())`, "
@@ -245,7 +277,12 @@ class Now:
 
     def numbered(self) -> Place:
         """Return the place of a new generation in this node."""
+        self.spoke = True
         return replace(self.place, thunk_id=f"t{next(self.running.thunk_numbers)}", metadata=dict(self.place.metadata))
+
+    def passes_on(self, text: str) -> bool:
+        """Whether `text` is what a generation inside this node has just said, and told."""
+        return any(telling.passes_on(text) for telling in self._tellers)
 
     async def drained(self) -> None:
         """Wait until everything that generations of this node said is in the run's log."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..content import Message, ToolCall
@@ -12,6 +12,7 @@ from ..parts import settled, thunks_in
 from ..roles import AIMessage
 from ..thunk import ModelOutputThunk
 from .commands import Command, Send, gotos
+from .events import InterruptEvent
 from .now import Now
 from .state import MESSAGES, StateForm, Writes
 
@@ -21,7 +22,7 @@ class Outcome:
     """What one attempt of a node came to.
 
     `output` is for the nodes after it, `writes` for the state, `update` is what readers see of those. It goes on at
-    `goto`, and `exclusive` says: nowhere else.
+    `goto`, and `exclusive` says: nowhere else. Where it waits for answers, it came to nothing yet.
     """
 
     output: Any = None
@@ -29,7 +30,23 @@ class Outcome:
     update: Mapping[str, Any] | None = None
     goto: tuple[str | Send, ...] = ()
     exclusive: bool = False
-    question: tuple[Any, ...] = field(default=())
+    waiting: tuple[InterruptEvent, ...] = ()
+
+    def kept(self) -> dict[str, Any]:
+        """Return it as it is kept, until the nodes beside it are through too."""
+        return {
+            "output": self.output,
+            "writes": list(self.writes),
+            "goto": list(self.goto),
+            "exclusive": self.exclusive,
+        }
+
+    @classmethod
+    def restored(cls, kept: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that was kept."""
+        writes = tuple((name, value) for name, value in kept["writes"])
+        named = {"output": kept["output"], "goto": tuple(kept["goto"]), "exclusive": kept["exclusive"]}
+        return cls(writes=writes, update=dict(writes) or None, **named)
 
 
 def writing(form: StateForm, node: str, update: Mapping[str, Any] | None, *, output: Any = None) -> Outcome:

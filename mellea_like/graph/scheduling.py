@@ -13,10 +13,11 @@ from typing import Any
 
 from ..errors import GraphError, InvalidUpdate, RecursionLimit
 from .calling import bound, known
+from .checkpoints import Checkpoint
 from .commands import Send
 from .events import InterruptEvent, Namespace, Place, StateUpdate
-from .leading import Paths, Through, meant
-from .now import Now, Running
+from .leading import Paths, Through, known_node, meant
+from .now import Inside, Now, Running
 from .outcomes import Outcome
 from .spec import START, EdgeSpec, GraphSpec, NodeSpec
 from .state import StateForm, Writes
@@ -45,24 +46,40 @@ class Level:
         self._places, self._item_places = _places(running), _places(running)
         self._aggregators = {edge.target: edge for edge in spec.edges if edge.aggregator is not None}
 
-    def inside(self, now: Now, spec: GraphSpec) -> Level:
-        """Return the level of a subgraph that stands for the node `now`."""
+    async def inside(self, now: Now, spec: GraphSpec, begin: Mapping[str, Any]) -> Level:
+        """Run the subgraph that the node `now` stands for, or go on where it stopped; return its level."""
         again = f":{now.task.rpartition('#')[2]}" if "#" in now.task else ""
-        return Level(self.running, spec, ns=(*self.ns, now.spec.name + again), parent=now)
+        level = Level(self.running, spec, ns=(*self.ns, now.spec.name + again), parent=now)
+        store = Inside(now, "graph")
+
+        async def keep(level: Level) -> None:
+            store.save(level.checkpoint())
+
+        level.kept = keep if self.running.kept else None
+        before = store.load()
+        if before is None:
+            await level.begin(begin, begin)
+            await level.first()
+        else:
+            level.restore(before)
+        await level.go_on()
+        return level
 
     async def once(self, now: Now, node: NodeSpec, state: Mapping[str, Any], *, number: int) -> Outcome:
         """Run a node by itself, for item `number` of what `now` goes over."""
         async with self._item_places:
-            task = Task(node=node, id=f"{now.task}#{number}", arg=(state,), triggers=(now.spec.name,))
-            return await worked(self, task, state, {now.spec.name: state})
+            store, task = Inside(now, f"item {number}"), Task(node=node, id=f"{now.task}#{number}", arg=(state,))
+            before = store.load()
+            task = replace(task if before is None else Task.kept(node, before.pending[0]), triggers=(now.spec.name,))
+            if task.done is None:
+                outcome = await worked(self, task, state, {now.spec.name: state})
+                task = replace(task, done=outcome)
+                if self.running.kept:
+                    store.save(Checkpoint(state={}, pending=(task.pending(),)))
+            assert task.done is not None
+            return task.done
 
     # --- beginning --------------------------------------------------------------------------------------------------
-
-    async def run(self, begin: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the graph from its start; return the state that it comes to."""
-        await self.begin(begin, begin)
-        await self.first()
-        return await self.go_on()
 
     async def begin(self, given: Any, state: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
         """Set the state that the run begins with: its input, on that of a run before it or on nothing."""
@@ -77,6 +94,31 @@ class Level:
         now = Now.aside(self.running, self, begun.node)
         outcome = await self._led_on(now, Outcome(output=self.input))
         self.tasks = self.paths.following([(begun, outcome)], step=self.step + 1)
+
+    # --- keeping ----------------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the run as it is, between two steps or where one was stopped."""
+        return Checkpoint(
+            state=self.state,
+            step=self.step,
+            pending=tuple(task.pending() for task in self.tasks),
+            joined=dict(self.paths.joined),
+            loops=dict(self.loops),
+            runs=dict(self.paths.runs),
+            outputs=dict(self.outputs),
+            wrote={name: list(values) for name, values in self.wrote.items()},
+            input=self.input,
+        )
+
+    def restore(self, kept: Checkpoint) -> None:
+        """Take up a run where it was kept."""
+        self.state, self.step, self.input = dict(kept.state), kept.step, kept.input
+        self.paths.joined = {key: list(names) for key, names in kept.joined.items()}
+        self.paths.runs, self.loops, self.outputs = dict(kept.runs), dict(kept.loops), dict(kept.outputs)
+        self.wrote = {name: list(values) for name, values in kept.wrote.items()}
+        self.tasks = [Task.kept(known_node(self.spec, one.node, "the run that was kept"), one) for one in kept.pending]
+        self.skip_interrupt = True
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -117,8 +159,9 @@ class Level:
         self.state = await self._applied(through)
         for task, outcome in through:
             self.outputs[task.node.name] = self.last_output = outcome.output
-            for name, value in outcome.writes:
-                self.wrote.setdefault(name, []).append(value)
+            if self.parent is not None:
+                for name, value in outcome.writes:
+                    self.wrote.setdefault(name, []).append(value)
         self.tasks = self.paths.following(through, step=self.step + 1)
         following = tuple(task.node.name for task in self.tasks)
         place = replace(self.place, metadata={"step": self.step})
@@ -227,19 +270,18 @@ class Level:
 
     def _stop(self, value: Any) -> None:
         place = replace(self.place, node_id=self.tasks[0].node.name)
-        self._ask(InterruptEvent(place=place, id=self.tasks[0].id, value=value))
+        self._ask(InterruptEvent(place=place, id="/".join((*self.ns, self.tasks[0].id)), value=value))
 
     def _ask(self, question: InterruptEvent) -> None:
         self.questions.append(question)
-        self.running.say(question)
+        if question.ns == self.ns:
+            self.running.say(question)
 
     def _asked(self) -> bool:
-        """Whether a node of this step waits for an answer; its question is told."""
-        waiting = [task for task in self.tasks if task.done is not None and task.done.question]
-        for task in waiting:
-            assert task.done is not None
-            place = replace(self.place, node_id=task.node.name)
-            self._ask(InterruptEvent(place=place, id=task.id, value=task.done.question[0]))
+        """Whether a node of this step waits for an answer; its question is told, unless a subgraph has told it."""
+        waiting = [question for task in self.tasks if task.done is not None for question in task.done.waiting]
+        for question in waiting:
+            self._ask(question)
         return bool(waiting)
 
 

@@ -68,6 +68,8 @@ class NodeSpec:
         config: The type's settings; see the file of the type in `nodes/`.
         retry: What is done when it fails; None fails the run.
         timeout: Seconds that one attempt may take; None for no limit.
+        loop_limit: How often it runs in one run of the graph; None for any number.
+        loop_exit: Where what leads to it leads after that.
     """
 
     name: str
@@ -76,6 +78,8 @@ class NodeSpec:
     config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     retry: RetryPolicy | None = None
     timeout: float | None = None
+    loop_limit: int | None = None
+    loop_exit: str = END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,15 +152,25 @@ class GraphSpec:
         found = [edge.target for edge in self.edges if name in edge.sources]
         for branch in self.branching.get(name, ()):
             found += [*(branch.mapping or {}).values(), *([branch.default] if branch.default else [])]
-        found += self._jumps(name)
+        if name in self.nodes:
+            routes, default = self.routes(name)
+            found += [*routes.values(), *([default] if default else []), *self.jumps(name)]
+            if self.nodes[name].loop_limit is not None:
+                found.append(self.nodes[name].loop_exit)
         return tuple(dict.fromkeys(found))
 
-    def _jumps(self, name: str) -> list[str]:
-        if name not in self.nodes:
-            return []
+    def routes(self, name: str) -> tuple[Mapping[Any, str], str | None]:
+        """Return which nodes the choices of a node mean, and which one any other choice means, as its settings say."""
+        config = self.nodes[name].config
+        routes = config.get("routes") or config.get("mapping") or {}
+        default = config.get("default_route") or config.get("default")
+        return {choice: canonical(to) for choice, to in routes.items()}, canonical(default) if default else None
+
+    def jumps(self, name: str) -> list[str]:
+        """List the nodes that a node goes back to, or runs for each item, as its settings say."""
         config, work = self.nodes[name].config, self.nodes[name].function
-        named = [work, *map(config.get, ("loop_back_to", "node", "child", "default_route", "default"))]
-        return [canonical(to) for to in (*named, *dict(config.get("routes") or {}).values()) if isinstance(to, str)]
+        named = [work, *map(config.get, ("loop_back_to", "node", "child"))]
+        return [canonical(to) for to in named if isinstance(to, str)]
 
     def unreachable(self) -> tuple[str, ...]:
         """List the nodes that no edge and no written choice leads to."""
@@ -202,6 +216,8 @@ class GraphSpec:
             self._known(branch.source, (START,), "a choice")
             for target in (*(branch.mapping or {}).values(), *([branch.default] if branch.default else [])):
                 self._known(target, (END,), f"the choice after {branch.source!r}")
+        for node in self.nodes.values():
+            self._known(node.loop_exit, (END,), f"the loop_exit of {node.name!r}")
         for name in (*self.interrupt_before, *self.interrupt_after):
             self._known(name, (), "interrupt_before or interrupt_after")
 
@@ -218,8 +234,8 @@ class GraphSpec:
         """Find a circle of plain edges, out of which no choice leads."""
         plain = {
             name: [e.target for e in self.leaving.get(name, ()) if not e.loop and e.target != END]
-            for name in self.nodes
-            if name not in self.branching and self.nodes[name].type not in _JUMPING
+            for name, node in self.nodes.items()
+            if name not in self.branching and node.type not in _JUMPING and node.loop_limit is None
         }
         done: set[str] = set()
         for name in plain:

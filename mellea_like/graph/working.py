@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..errors import GraphError, Interrupted, NodeFailed, NodeTimeout
-from .events import Namespace, NodeComplete, NodeError, NodeRetry, NodeStart
+from .checkpoints import Checkpoint, Pending
+from .commands import NOTHING
+from .events import InterruptEvent, Namespace, NodeComplete, NodeError, NodeRetry, NodeStart
 from .hearing import Teller
 from .nodes import WORK
 from .now import Now, Running
@@ -21,7 +23,7 @@ from .spec import GraphSpec, NodeSpec
 class Task:
     """A node that is to run: on which state, after which nodes, and what its questions were answered before.
 
-    `done` is what it came to in a run before this one.
+    `nested` are graphs inside it that a run before this one stopped in; `done` is what it came to, here or then.
     """
 
     node: NodeSpec
@@ -29,7 +31,42 @@ class Task:
     arg: tuple[Any, ...] = ()
     triggers: tuple[str, ...] = ()
     answers: tuple[Any, ...] = ()
+    nested: dict[str, Checkpoint] = field(default_factory=dict)
     done: Outcome | None = None
+
+    def pending(self) -> Pending:
+        """Return what is kept of it, for a run that goes on with this step later."""
+        done = self.done if self.done is not None and not self.done.waiting else None
+        asked = self.done.waiting[0].value if self.done is not None and self.done.waiting else NOTHING
+        return Pending(
+            node=self.node.name,
+            id=self.id,
+            arg=self.arg,
+            triggers=self.triggers,
+            answers=self.answers,
+            # What a graph inside it asks is kept with that graph.
+            question=() if asked is NOTHING or self.nested else (asked,),
+            # In the order of their numbers, whichever came first: answers go to them in this order.
+            nested=dict(sorted(self.nested.items(), key=_number)) if done is None else {},
+            done=None if done is None else done.kept(),
+        )
+
+    @classmethod
+    def kept(cls, node: NodeSpec, pending: Pending) -> Task:
+        """Return the task that `pending` was made of."""
+        return cls(
+            node=node,
+            id=pending.id,
+            arg=pending.arg,
+            triggers=pending.triggers,
+            answers=pending.answers,
+            nested=dict(pending.nested),
+            done=None if pending.done is None else Outcome.restored(pending.done),
+        )
+
+
+def _number(nested: tuple[str, Checkpoint]) -> tuple[int, str]:
+    return len(nested[0]), nested[0]
 
 
 class Workplace(Protocol):
@@ -62,7 +99,8 @@ async def worked(level: Workplace, task: Task, state: Any, inputs: Mapping[str, 
         try:
             outcome = await _attempt(level, now)
         except Interrupted as asked:
-            return Outcome(question=(asked.value,))
+            name = "/".join((*level.ns, task.id))
+            return Outcome(waiting=(InterruptEvent(place=now.place, id=name, value=asked.value),))
         except Exception as error:  # the user's code: whatever it raised, the node failed with it
             delay = None if spec.retry is None else spec.retry.delay(attempt, error)
             running.say(
@@ -72,6 +110,8 @@ async def worked(level: Workplace, task: Task, state: Any, inputs: Mapping[str, 
                 failure = _failure(spec.name, error)
                 raise failure from failure.__cause__
         else:
+            if outcome.waiting:
+                return outcome
             running.say(
                 NodeComplete(
                     place=now.place, attempt=attempt, task=task.id, output=outcome.output, update=outcome.update
@@ -81,6 +121,7 @@ async def worked(level: Workplace, task: Task, state: Any, inputs: Mapping[str, 
         running.say(NodeRetry(place=now.place, attempt=attempt, task=task.id, discard_from_seq=since, delay=delay))
         await asyncio.sleep(delay)
         attempt += 1
+        task.nested.clear()
 
 
 def _now(level: Workplace, task: Task, attempt: int, state: Any, inputs: Mapping[str, Any]) -> Now:
@@ -95,6 +136,7 @@ def _now(level: Workplace, task: Task, attempt: int, state: Any, inputs: Mapping
         state=task.arg[0] if task.arg else state,
         inputs=inputs,
         answers=task.answers,
+        nested=task.nested,
         teller=Teller,
     )
 

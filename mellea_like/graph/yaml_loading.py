@@ -17,12 +17,12 @@ from ..backends import Backend
 from ..errors import GraphInvalid, InvalidArgument, InvalidFile
 from ..prompts.marked_yaml import Fault
 from .building import StateGraph
-from .spec import END, START, canonical
+from .spec import START, canonical
 from .state import MESSAGES, Key, Reducer, StateForm, add_messages
 from .yaml_conditions import Condition, read_condition
-from .yaml_lint import faults_in, leads_to
+from .yaml_lint import faults_in
 from .yaml_nodes import Shop, YamlNode
-from .yaml_reading import GraphFile, read_graph_file, route_key, runs_key
+from .yaml_reading import GraphFile, read_graph_file
 
 if TYPE_CHECKING:
     from .checkpoints import StateBackend
@@ -104,12 +104,9 @@ def _compiled(file: GraphFile, shop: Shop, checkpointer: StateBackend | None) ->
     graph = StateGraph()
     graph.form = _form(file)
     for name, node in file.form.nodes.items():
-        graph.add_node(name, YamlNode(name, node, shop).function, **_config(node))
+        graph.add_node(name, YamlNode(name, node, shop).function, **_config(file, name, node))
     for source, edges in _by_source(file).items():
-        _add_edges(graph, file, source, edges)
-    for name, node in file.form.nodes.items():
-        if node.type == "router":
-            graph.add_conditional_edges(name, partial(_routed, file, route_key(name)), sorted(leads_to(file)[name]))
+        _add_edges(graph, source, edges)
     limit: dict[str, Any] = file.form.config.model_dump(exclude_none=True)
     try:
         return graph.compile(checkpointer or _checkpointer(file), name=file.form.name or file.path.stem, **limit)
@@ -117,8 +114,11 @@ def _compiled(file: GraphFile, shop: Shop, checkpointer: StateBackend | None) ->
         raise file.marked.refused([file.marked.fault(("edges",), str(error), code="graph")]) from error
 
 
-def _config(node: NodeForm) -> dict[str, Any]:
-    config: dict[str, Any] = {"timeout": node.timeout}
+def _config(file: GraphFile, name: str, node: NodeForm) -> dict[str, Any]:
+    limits, exits = file.form.loop_limits, file.form.loop_exits
+    config: dict[str, Any] = {"timeout": node.timeout, "loop_limit": limits.get(name), "loop_exit": exits.get(name)}
+    if node.type == "router":
+        config |= {"node_type": "router", "routes": node.routes, "default_route": node.default_route}
     if node.on_error == "retry":
         config["retry"] = {"max_retries": node.max_retries, "delay": node.retry_delay}
     return {key: value for key, value in config.items() if value is not None}
@@ -131,9 +131,7 @@ def _form(file: GraphFile) -> StateForm:
     """Return the form of the state: what the file declares and its nodes write; every key where it declares nothing."""
     form = _OpenForm()
     if file.form.state is not None:
-        routers = [route_key(name) for name, node in file.form.nodes.items() if node.type == "router"]
-        written = (*file.written_keys(), *map(runs_key, file.form.loop_limits), *routers)
-        keys = {name: Key(name=name, reducer=_OPEN.get(name)) for name in written}
+        keys = {name: Key(name=name, reducer=_OPEN.get(name)) for name in file.written_keys()}
         form.keys = keys | {name: _key(name, of) for name, of in file.form.state.items()}
     return form
 
@@ -177,25 +175,23 @@ def _by_source(file: GraphFile) -> dict[str, list[EdgeForm]]:
     return grouped
 
 
-def _add_edges(graph: StateGraph, file: GraphFile, source: str, edges: Sequence[EdgeForm]) -> None:
+def _add_edges(graph: StateGraph, source: str, edges: Sequence[EdgeForm]) -> None:
     targets = [canonical(target) for edge in edges for target in edge.targets]
     if "\n" in source:
         for target in targets:
             graph.add_edge(source.split("\n"), target)
         return
-    chosen = any(edge.condition is not None for edge in edges)
-    if not chosen and not set(targets) & set(file.form.loop_limits):
+    if all(edge.condition is None for edge in edges):
         graph.add_parallel_edges(source, targets)
         return
     ways = [
         (None if e.condition is None else read_condition(e.condition), list(map(canonical, e.targets))) for e in edges
     ]
-    exits = [canonical(file.form.loop_exits.get(target, END)) for target in targets if target in file.form.loop_limits]
-    graph.add_conditional_edges(source, _choice(file, source, ways), [*dict.fromkeys((*targets, *exits))])
+    graph.add_conditional_edges(source, _choice(source, ways), [*dict.fromkeys(targets)])
 
 
 def _choice(
-    file: GraphFile, source: str, ways: Sequence[tuple[Condition | None, list[str]]]
+    source: str, ways: Sequence[tuple[Condition | None, list[str]]]
 ) -> Callable[[Mapping[str, Any]], list[str]]:
     """Build the choice after a node: the first condition that holds, else the edges without one."""
     usual = [target for condition, targets in ways if condition is None for target in targets]
@@ -208,14 +204,9 @@ def _choice(
                 f"After {'START' if source == START else repr(source)} none of the conditions holds: {listing}. Add an "
                 "edge without a condition for all other cases."
             )
-        return list(dict.fromkeys(canonical(file.allowed(target, state)) for target in chosen))
+        return list(dict.fromkeys(chosen))
 
     return choose
-
-
-def _routed(file: GraphFile, key: str, state: Mapping[str, Any]) -> str:
-    """Return where a router has said that it goes on."""
-    return canonical(file.allowed(state[key], state))
 
 
 # --- tools and stores -------------------------------------------------------------------------------------------------

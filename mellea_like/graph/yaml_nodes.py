@@ -1,6 +1,6 @@
 """The nodes of graph files, as functions of the state; one for each type.
 
-What all of them share (`requires`, `skip_if_exists`, `on_error`, `state_key`, loop limits) is in `YamlNode`.
+What all of them share (`requires`, `skip_if_exists`, `on_error`, `state_key`) is in `YamlNode`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from ..partial.growing_answer import json_in
 from ..prompts.asking import execute_prompt_streaming, options_for, served
 from ..prompts.loading import Prompt
 from ..session.functional import awaited
+from .commands import Command
 from .now import interrupt
-from .yaml_reading import GraphFile, resolved, route_key, runs_key
+from .yaml_reading import GraphFile, resolved
 
 if TYPE_CHECKING:
     from .yaml_form import NodeForm
@@ -61,20 +62,19 @@ class YamlNode:
     def __init__(self, name: str, form: NodeForm, shop: Shop) -> None:
         self.name, self.form, self.shop = name, form, shop
         self._work: Work = _MAKERS[form.type](self)
-        self._counted = name in shop.file.form.loop_limits
 
     async def __call__(self, state: State) -> Any:
         """Run on a state and return what of it changes."""
         if self._is_done(state):
-            return self._counting(state, {})
+            return {}
         if self.form.on_error != "skip":
-            return self._counting(state, self._update(await self._work(state)))
+            return self._update(await self._work(state))
         try:
-            return self._counting(state, self._update(await self._work(state)))
+            return self._update(await self._work(state))
         except Interrupted:
             raise
         except Exception as error:  # the file says that whatever fails here, tools of the user's too, is passed over
-            return self._counting(state, {"errors": [f"{self.name}: {type(error).__name__}: {error}"]})
+            return {"errors": [f"{self.name}: {type(error).__name__}: {error}"]}
 
     @property
     def function(self) -> Callable[[State], Any]:
@@ -86,10 +86,10 @@ class YamlNode:
     def _started(self, state: State) -> Any:
         """Start the answer; its thunk takes the place of the value in what changes."""
         if self._is_done(state):
-            return self._counting(state, {})
+            return {}
         prompt = self.prompt()
         stream = execute_prompt_streaming(prompt, self.variables(state), **self.asked(prompt))
-        return self._counting(state, {self.form.state_key: stream.thunk})
+        return {self.form.state_key: stream.thunk}
 
     def _is_done(self, state: State) -> bool:
         """Whether there is nothing left to do; what the node requires is there."""
@@ -112,13 +112,6 @@ class YamlNode:
         raise InvalidUpdate(
             f"The node {self.name!r} came to {result!r}, and has no `state_key` to write it to.", node=self.name
         )
-
-    def _counting(self, state: State, update: Any) -> Any:
-        """Count the run in the state, where the node has a limit."""
-        if not self._counted:
-            return update
-        count = {runs_key(self.name): state.get(runs_key(self.name), 0) + 1}
-        return {**(update or {}), **count}
 
     # --- what several types do ------------------------------------------------------------------------------------
 
@@ -199,9 +192,8 @@ def _router(node: YamlNode) -> Work:
         prompt = node.prompt()
         choice = Literal[tuple(routes)] if prompt.format is None else None
         answer = await node.answered(state, choice)
-        named = _route_named(node, answer, routes)
-        update = {route_key(node.name): named}
-        return _Update(said=update if node.form.state_key is None else {node.form.state_key: answer, **update})
+        update = {} if node.form.state_key is None else {node.form.state_key: answer}
+        return _Update(said=Command(update=update, goto=_route_named(node, answer, routes)))
 
     return route
 

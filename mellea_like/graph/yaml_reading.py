@@ -14,7 +14,6 @@ from ..prompts.filling import shown
 from ..prompts.loading import Prompt, load_prompt
 from ..prompts.marked_yaml import MarkedYaml, Place, read_yaml, validated
 from ..prompts.paths import MISSING, PATH, found_at
-from .spec import END
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
     from .yaml_form import GraphForm, NodeForm
 
 _FIELD = re.compile(rf"\{{(?:state\.)?({PATH})\}}")
-
-
-def runs_key(name: str) -> str:
-    """Return the key of the state that counts the runs of a node with a loop limit."""
-    return f"_runs_{name}"
-
-
-def route_key(name: str) -> str:
-    """Return the key of the state that says where a router goes on."""
-    return f"_route_{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +45,6 @@ class GraphFile:
             while node.node is not None:
                 node, place = node.node, (*place, "node")
                 yield f"{name}.node", node, place
-
-    def allowed(self, target: str, state: Mapping[str, Any]) -> str:
-        """Return `target`, or where it goes on instead once the target has run as often as its loop limit says."""
-        limit = self.form.loop_limits.get(target)
-        if limit is None or state.get(runs_key(target), 0) < limit:
-            return target
-        return self.form.loop_exits.get(target, END)
 
     def prompt(self, name: str) -> Prompt:
         """Find and read a prompt that the file names.

@@ -57,7 +57,7 @@ class StreamingNode:
         return NodeTokens(stream, state, state_key=config.get("state_key"), on_token=config.get("on_token"))
 
     async def run(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Run to the end, and return what changes: what a graph is given, `graph.add_node("generate", node.run)`."""
+        """Run to the end, and return what changes: what a graph does with the node, `graph.add_node(node)`."""
         async with self(state) as tokens:
             async for _ in tokens:
                 pass

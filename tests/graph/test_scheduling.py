@@ -10,10 +10,12 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from mellea_like import Answer, FakeBackend, Gate
-from mellea_like.errors import GraphInvalid, InvalidUpdate, RecursionLimit
+from mellea_like.errors import GraphInvalid, InvalidArgument, InvalidUpdate, RecursionLimit
 from mellea_like.graph.building import StateGraph
 from mellea_like.graph.commands import Command, Send
+from mellea_like.graph.now import interrupt
 from mellea_like.graph.spec import END, START
+from mellea_like.graph.stores import MemoryBackend
 
 State = dict[str, Any]
 
@@ -196,6 +198,52 @@ def test_a_loop_edge_ends_at_its_limit() -> None:
     graph.set_entry_point("a")
     graph.add_edge("a", "a", is_loop_edge=True, max_iterations=2)
     assert graph.compile().invoke({}) == {"seen": ["a", "a", "a"]}
+
+
+@pytest.mark.parametrize(
+    ("exits", "seen"), [({}, "ababab"), ({"loop_exit": "c"}, "abababc"), ({"loop_exit": "a"}, "ababab")]
+)
+@pytest.mark.parametrize("back", ["edge", "choice", "command"])
+def test_a_node_runs_as_often_as_its_limit_says_and_then_its_exit_comes(
+    exits: dict[str, str], seen: str, back: str
+) -> None:
+    graph = StateGraph(Seen)
+    graph.add_node("a", marking("a"), loop_limit=3, **exits)
+    graph.add_node("b", lambda state: Command(update={"seen": ["b"]}, goto="a" if back == "command" else ()))
+    graph.add_node("c", marking("c"))
+    graph.add_sequence([START, "a", "b"])
+    if back == "edge":
+        graph.add_edge("b", "a")
+    elif back == "choice":
+        graph.add_conditional_edges("b", lambda state: "a", ["a"])
+    assert "".join(graph.compile().invoke({})["seen"]) == seen
+
+
+def test_a_limit_counts_the_whole_run_also_over_a_question() -> None:
+    graph = StateGraph(Seen)
+    graph.add_node("a", lambda state: {"seen": [interrupt("go on?")]}, loop_limit=2)
+    graph.add_sequence([START, "a", "a"])
+    compiled, thread = graph.compile(MemoryBackend()), {"thread_id": "1"}
+    compiled.invoke({}, thread)
+    compiled.invoke(Command(resume=1), thread)
+    assert compiled.invoke(Command(resume=2), thread) == {"seen": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("config", "error"), [({"loop_limit": 0}, InvalidArgument), ({"loop_exit": "x"}, GraphInvalid)]
+)
+def test_limits_that_cannot_work_are_errors(config: State, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"loop_(limit|exit)"):
+        StateGraph().add_node("a", marking("a"), **config).set_entry_point("a").compile()
+
+
+def test_a_drawing_shows_where_a_limit_leads() -> None:
+    graph = marked("a", "b", "c")
+    graph.add_node("d", marking("d"), loop_limit=2, loop_exit="c")
+    graph.add_sequence([START, "d", "b", "d"])
+    graph.add_edge("a", "c")
+    graph.add_conditional_edges("c", lambda state: "a", ["a"])
+    assert 'n3 -.->|"after 2"| n2' in graph.compile().mermaid()
 
 
 def test_a_run_that_goes_round_for_ever_stops_at_its_limit_of_steps() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from mellea_like import FakeBackend, MelleaSession, UnknownName
+from mellea_like import Answer, FakeBackend, MelleaSession, UnknownName
 from mellea_like.graph.building import StateGraph
 from mellea_like.graph.compiled import CompiledGraph
 from mellea_like.graph.events import ExecutionComplete
@@ -197,3 +197,61 @@ def test_a_session_inside_helper_functions_is_seen_without_being_passed_anything
     assert "".join(chunk.content for mode, chunk in shown if mode == "messages") == "first answersecond answer"
     assert len({chunk.id for mode, chunk in shown if mode == "messages"}) == 2
     assert shown[-1] == ("updates", {"node": {"all": ["first answer", "second answer"]}})
+
+
+# --- what is said once ------------------------------------------------------------------------------------------------
+
+
+def said_by(node: Callable[..., Any], state: dict[str, Any] | None = None) -> list[str]:
+    """Run a graph of one node, and return its text as `messages` shows it."""
+    graph = StateGraph()
+    graph.add_node("node", node)
+    graph.set_entry_point("node")
+    return [chunk.content for _, chunk in graph.compile().stream(state or {}, stream_mode="messages")]
+
+
+@pytest.mark.parametrize("blanks", [True, False])
+def test_a_generator_that_passes_on_what_a_model_says_does_not_say_it_twice(
+    fake: Callable[..., MelleaSession], blanks: bool
+) -> None:
+    m = fake(Answer(["one", " ", "two", "\n", "two"]))
+
+    async def passing_on(state: dict[str, Any]) -> Any:
+        yield "Listen: "
+        async for delta in await m.ainstruct("go", await_result=False):
+            if blanks or delta.strip():
+                yield delta
+        yield " That is all."
+
+    assert "".join(said_by(passing_on)) == "Listen: one two\ntwo That is all."
+
+
+def test_a_generator_that_changes_what_a_model_says_says_that_too(fake: Callable[..., MelleaSession]) -> None:
+    m = fake(Answer(["one", " two"]))
+
+    def loudly(state: dict[str, Any]) -> Any:
+        for delta in m.instruct("go", await_result=False):
+            yield delta.upper()
+
+    assert sorted(said_by(loudly)) == [" TWO", " two", "ONE", "one"]
+
+
+@pytest.mark.parametrize("returned", [AIMessage("Hello!"), [HumanMessage("?"), AIMessage("Hello!")], ("ai", "Hello!")])
+def test_answers_that_a_function_returns_as_messages_are_said_whole(returned: Any) -> None:
+    assert said_by(lambda state: {"messages": returned}) == ["Hello!"]
+
+
+def test_messages_that_were_there_before_are_not_said_again() -> None:
+    before = [HumanMessage("?"), AIMessage("Hello!")]
+    assert said_by(lambda state: {"messages": [*state["messages"], AIMessage("Bye!")]}, {"messages": before}) == [
+        "Bye!"
+    ]
+
+
+def test_an_answer_that_was_streamed_is_not_said_again_when_it_is_returned(fake: Callable[..., MelleaSession]) -> None:
+    m = fake(Answer(["one", " two"]))
+
+    def answer(state: dict[str, Any]) -> dict[str, Any]:
+        return {"messages": [AIMessage("So: " + m.instruct("go").value)]}
+
+    assert said_by(answer) == ["one", " two"]

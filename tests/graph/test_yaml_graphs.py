@@ -178,6 +178,8 @@ def test_a_loop_ends_at_its_limit_and_leaves_by_its_exit(graph: Graph, write: Wr
     state = graph(LOOP + exits).invoke({"n": 0})
     assert (state["n"], state.get("left")) == (3, left)
     assert graph(LOOP + exits).invoke({"n": 8})["n"] == 10
+    updates = graph(LOOP + exits).stream({"n": 0}, stream_mode="updates")
+    assert [next(iter(update.values())) for update in updates][:3] == [{"n": 1}, {"n": 2}, {"n": 3}]
 
 
 def test_nodes_of_one_step_run_at_once_and_a_join_waits_for_them(graph: Graph) -> None:

@@ -116,3 +116,22 @@ def test_it_runs_in_a_graph(config: Any) -> None:
     shown = list(graph.compile().stream({"name": "World"}, stream_mode=["messages", "values"]))
     assert [chunk.content for mode, chunk in shown if mode == "messages"] == ["Hel", "lo"]
     assert shown[-1] == ("values", {"name": "World", "greeting": "Hello"})
+
+
+@pytest.mark.parametrize("given", ["the node", "its call", "its tokens"])
+def test_in_a_graph_its_text_is_said_once_and_its_key_written(config: Any, given: str) -> None:
+    node = create_streaming_node("generate", config)
+
+    async def tokens(state: dict[str, Any]) -> Any:
+        async for token in node(state):
+            yield token
+
+    graph = StateGraph()
+    if given == "the node":
+        graph.add_node(node)
+    else:
+        graph.add_node("generate", node.__call__ if given == "its call" else tokens, state_key="greeting")
+    graph.set_entry_point("generate")
+    *tokens_said, last = graph.compile().stream({"name": "World"}, stream_mode=["messages", "values"])
+    assert [chunk.content for mode, chunk in tokens_said if mode == "messages"] == ["Hel", "lo"]
+    assert last == ("values", {"name": "World", "greeting": "Hello"})

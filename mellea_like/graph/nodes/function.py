@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ...errors import GraphInvalid, unknown_name
 from ...tools import MelleaTool
 from ..calling import bound, called, joined, known
-from ..commands import Send
+from ..commands import Command, Send
 from ..events import ToolCallComplete, ToolCallStart
+from ..hearing import tell_returned
 from ..now import Now
 from ..outcomes import Outcome, outcome_of, writing
 from ..spec import canonical
 from ..state import StateForm
 
 
-async def function(now: Now, form: StateForm) -> Any:
+async def function(now: Now, form: StateForm) -> Outcome:
     """Call the node's function with the state, or with what its parameters name."""
+    outcome = await outcome_of(now, form, await _returned(now, form))
+    now.running.outbox.empty()
+    tell_returned(now, outcome.update)
+    return outcome
+
+
+async def _returned(now: Now, form: StateForm) -> Any:
     work = now.spec.function
     if not callable(work):
         raise GraphInvalid(f"Node {now.spec.name!r} has no function: {work!r} cannot be called.", node=now.spec.name)
@@ -65,8 +74,13 @@ def _json(given: Any) -> str:
 
 
 async def condition(now: Now, form: StateForm) -> Outcome:
-    """Choose by a function where it goes on: it gives a key of the node's `routes` (or `mapping`), or a node's name."""
-    choice = await function(now, form)
+    """Choose by a function where it goes on: it gives a key of the node's `routes` (or `mapping`), or a node's name.
+
+    A `Command` may say what is written besides.
+    """
+    choice = await _returned(now, form)
+    if isinstance(choice, Command):
+        return replace(await outcome_of(now, form, choice), exclusive=True)
     return chosen(now, choice)
 
 
@@ -110,7 +124,7 @@ async def loop(now: Now, form: StateForm) -> Outcome:
         )
     outcome = Outcome(output=joined(now))
     if callable(now.spec.function):
-        outcome = await outcome_of(now, form, await function(now, form))
+        outcome = await function(now, form)
     wanted = config.get("condition") or config.get("loop_condition")
     limit, times = config.get("max_iterations"), now.level.loops.get(now.spec.name, 0)
     again = limit is None or times < limit

@@ -38,6 +38,8 @@ async def many(now: Now, form: StateForm) -> Outcome:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+    if waiting := tuple(question for one in outcomes for question in one.waiting):
+        return Outcome(waiting=waiting)
     key = config.get("collect") or config.get("state_key") or "results"
     return writing(form, now.spec.name, {key: [_result(one) for one in outcomes]})
 

@@ -25,12 +25,14 @@ async def subgraph(now: Now, form: StateForm) -> Outcome:
             "inner.compile())`.",
             node=now.spec.name,
         )
-    inner = now.level.inside(now, spec)
     wanted: Mapping[str, str] = config.get("input_mapping") or {}
     state = now.state if isinstance(now.state, Mapping) else {"input": now.state}
     begin = {key: value for key, value in state.items() if spec.form.keys is None or spec.form.has(key)}
     begin |= {there: state[here] for there, here in wanted.items() if here in state}
-    after = await inner.run(begin)
+    inner = await now.level.inside(now, spec, begin)
+    if inner.questions:
+        return Outcome(waiting=tuple(inner.questions))
+    after = inner.state
     back: Mapping[str, str] = config.get("output_mapping") or {}
     named = {there: back.get(there, there) for there in inner.wrote}
     shared = {there: here for there, here in named.items() if form.keys is None or form.has(here)}
