@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import repeat
 
 from mellea_like import Finished
 from mellea_like.events import Said
@@ -66,8 +67,13 @@ async def acpu(work: Callable[[], Awaitable[object]]) -> float:
     return time.process_time() - began
 
 
-async def tokens(count: int) -> AsyncGenerator[Said, None]:
-    """Say `count` tokens as fast as they are taken."""
-    for _ in range(count):
-        yield TOKEN
+async def said(words: Iterable[str]) -> AsyncGenerator[Said, None]:
+    """Say the words as fast as they are taken."""
+    for word in words:
+        yield word
     yield Finished()
+
+
+def tokens(count: int) -> AsyncGenerator[Said, None]:
+    """Say `count` tokens as fast as they are taken."""
+    return said(repeat(TOKEN, count))

@@ -1,28 +1,19 @@
-"""One peer in a process of its own, measured as its standard input asks: `peer_runner.py NAME ADDRESS PACKAGE …`.
-
-Each line in is a JSON object, `{"do": …}` with the arguments of one of the measures below; each line out is
-`{"figure": …}`, or `{"error": …}` with the reason. The first line out holds the versions. It ends when its input does.
-"""
+"""How a peer is measured on the wire, in its own process (`answering.py`): `peer_runner.py NAME ADDRESS PACKAGE …`."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import os
-import platform
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
+from answering import Measure, answer
 from peer_readers import OPENINGS, Readers
 from wire_clients import Stream
 from wire_server import text
-
-Measure = Callable[..., Awaitable[float]]
 
 
 async def whole(reading: Stream, count: int, how: str) -> None:
@@ -89,55 +80,25 @@ def most_memory() -> float:
         return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
 
 
-def found(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-async def serve(name: str, address: str, packages: list[str], say: Callable[[dict[str, Any]], None]) -> None:
-    """Open the peer, then measure whatever is asked."""
+@asynccontextmanager
+async def opened(name: str, address: str) -> AsyncIterator[Mapping[str, Measure]]:
+    """Open the peer, and let it read once."""
     async with OPENINGS[name](address) as readers:
-        measures: dict[str, Measure] = {
+        await whole(readers.stream, 200, "burst")
+        await whole(readers.stream, 20, "paced")
+        yield {
             "chunk": per_chunk(readers),
             "call": per_call(readers),
             "streams": rate(readers.stream),
             "calls": rate(readers.call),
             "memory": memory,
         }
-        await whole(readers.stream, 200, "burst")
-        await whole(readers.stream, 20, "paced")
-        say({"python": platform.python_version(), "versions": {package: found(package) for package in packages}})
-        # The loop stands still while this process waits for its turn: nothing of it may run in the others' turns.
-        for line in sys.stdin:
-            asked = json.loads(line)
-            try:
-                say({"figure": await measures[asked.pop("do")](**asked)})
-            except Exception as error:  # whatever a peer raises is what its cell says
-                say({"error": reason(error)})
-
-
-def reason(error: BaseException) -> str:
-    """Say in a line what went wrong."""
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words}"[:160]
 
 
 def main() -> None:
-    """Keep standard output for the answers: peers print on it."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-
-    def say(answer: dict[str, Any]) -> None:
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
+    """Answer for the peer that the command line names."""
     name, address, *packages = sys.argv[1:]
-    try:
-        asyncio.run(serve(name, address, packages, say))
-    except Exception as error:  # a peer that cannot be imported or opened says so in its row
-        say({"error": reason(error)})
+    answer(lambda: opened(name, address), packages)
 
 
 if __name__ == "__main__":
