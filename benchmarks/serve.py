@@ -27,9 +27,8 @@ STREAMS, RATE = 200, 50.0
 
 def _serve(pipe: Any) -> None:
     """Serve a model that says numbered tokens, in a process of its own; the prompt says how many."""
-    from mellea_like import Answer, FakeBackend, MelleaSession
+    from mellea_like import Answer, FakeBackend, MelleaSession, asgi_app
     from mellea_like.server.answering import ModelAnswerer
-    from mellea_like.server.app import asgi_app
     from mellea_like.server.limits import ServerLimits
     from mellea_like.server.running import bound_socket, server_of
 

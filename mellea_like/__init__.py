@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .encoding.ag_ui import AGUIEncoder as AGUIEncoder
     from .encoding.ai_sdk import AISDKEncoder as AISDKEncoder
     from .encoding.openai_chunks import OpenAIChunkEncoder as OpenAIChunkEncoder
+    from .encoding.openai_responses import OpenAIResponseEncoder as OpenAIResponseEncoder
     from .encoding.sse import SSEEncoder as SSEEncoder
     from .encoding.sse import SSETextEncoder as SSETextEncoder
     from .errors import AlreadyComputed as AlreadyComputed
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from .errors import BackendUnavailable as BackendUnavailable
     from .errors import ContextOverflow as ContextOverflow
     from .errors import DependencyFailed as DependencyFailed
+    from .errors import FunctionFailed as FunctionFailed
     from .errors import GenerationCancelled as GenerationCancelled
     from .errors import GraphError as GraphError
     from .errors import GraphInvalid as GraphInvalid
@@ -196,10 +198,10 @@ if TYPE_CHECKING:
     from .sampling.multi_turn import MultiTurnStrategy as MultiTurnStrategy
     from .sampling.rejection import RejectionSamplingStrategy as RejectionSamplingStrategy
     from .sampling.repair import RepairTemplateStrategy as RepairTemplateStrategy
-    from .server.app import asgi_app as asgi_app
     from .server.limits import Access as Access
     from .server.limits import ServerLimits as ServerLimits
     from .server.loading import answerer_of as answerer_of
+    from .server.mounting import asgi_app as asgi_app
     from .session import MelleaSession as MelleaSession
     from .session.free_functions import mfuncs as mfuncs
     from .session.opening import start_backend as start_backend
@@ -228,9 +230,10 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "encoding.openai_chunks": ["OpenAIChunkEncoder"],
+    "encoding.openai_responses": ["OpenAIResponseEncoder"],
     "server.limits": ["Access", "ServerLimits"],
     "server.loading": ["answerer_of"],
-    "server.app": ["asgi_app"],
+    "server.mounting": ["asgi_app"],
     "encoding.ag_ui": ["AGUIEncoder"],
     "encoding.ai_sdk": ["AISDKEncoder"],
     "encoding": ["Encoder"],
@@ -335,6 +338,7 @@ _ROOMS = {
         "BackendUnavailable",
         "ContextOverflow",
         "DependencyFailed",
+        "FunctionFailed",
         "GenerationCancelled",
         "GraphError",
         "GraphInvalid",

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 from .errors import unknown_name
 
 Chunking: TypeAlias = Literal["word", "sentence", "line", "paragraph"]
+"""What a growing answer is cut into."""
 
 # Each matches where a chunk closes; what it matches still belongs to the chunk.
 _CLOSES = {

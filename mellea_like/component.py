@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
-from .content import ImageSource, Message, Role, make_image_block
+from .arguments import listed
+from .content import ImageBlock, Images, Message, Role, image_blocks
 from .errors import InvalidArgument
 from .parts import Component as Component
 from .parts import OffersTools as OffersTools
@@ -24,8 +25,21 @@ from .thunk import ModelOutputThunk
 class CBlock:
     """A piece of text, as it is: no template, no markup.
 
+    Args:
+        value: The text.
+
     Raises:
         InvalidArgument: the value is not a string.
+
+    Example:
+        ```python
+        from mellea_like import CBlock, start_session
+
+        with start_session("fake") as m:
+            print(m.act(CBlock("{{ no template }}")))
+        ```
+
+    Source: Mellea's `CBlock`, https://mellea.ai
     """
 
     value: str
@@ -46,6 +60,10 @@ class CBlock:
         return (Message("user", self.value),)
 
 
+_ONE_TEXT = (ModelOutputThunk, Component)
+"""What is one text, though some of these can be iterated."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
     """An instruction with what belongs to it; what `instruct` builds.
@@ -55,24 +73,31 @@ class Instruction:
     Args:
         description: What to do. With `user_variables`, a Jinja template.
         requirements: Sentences that the answer must satisfy, told to the model.
-        icl_examples: Examples of good answers.
+        icl_examples: Examples of good answers, or one.
         grounding_context: Texts to work from, by name. They are data and never rendered as templates.
-        user_variables: Values for the templates in `description`, `prefix` and `icl_examples`; thunks are awaited.
-            None leaves braces as they are.
+        user_variables: Values for the templates in `description`, `requirements`, `prefix` and `icl_examples`; thunks
+            are awaited. None leaves braces as they are.
         prefix: How the answer is to begin.
-        images: Images that go with the instruction: blocks, or anything that `make_image_block` takes. Images among
-            the variables and in the grounding context go with it too.
+        images: Images that go with the instruction, one or several: blocks, or anything that `make_image_block` takes.
+            Images among the variables and in the grounding context go with it too.
         repair: Why the answer before was not accepted, where there was one; told to the model as it is.
     """
 
     description: object
-    requirements: Sequence[str] = ()
-    icl_examples: Sequence[object] = ()
+    requirements: Iterable[object] = ()
+    icl_examples: object = ()
     grounding_context: Mapping[str, object] = field(default_factory=dict)
     user_variables: Mapping[str, object] | None = None
     prefix: object = None
-    images: Sequence[ImageSource] = ()
+    images: Images = ()
     repair: str | None = None
+
+    def __post_init__(self) -> None:
+        # An instruction is rendered once for every attempt, and an iterator could be read once.
+        keep = object.__setattr__
+        keep(self, "requirements", listed(self.requirements))
+        keep(self, "icl_examples", listed(self.icl_examples, *_ONE_TEXT))
+        keep(self, "images", image_blocks(self.images))
 
     def parts(self) -> Iterable[object]:
         """Give everything that may be, or hold, a thunk or an image."""
@@ -83,7 +108,6 @@ class Instruction:
 
         Raises:
             TemplateError: a template is wrong, or names a variable that was not given.
-            InvalidArgument: an image is none.
         """
         variables = None if self.user_variables is None else settled(self.user_variables)
 
@@ -96,14 +120,14 @@ class Instruction:
                 "instruction.jinja2",
                 {
                     "description": description,
-                    "requirements": self.requirements,
-                    "icl_examples": [filled(example) for example in self.icl_examples],
+                    "requirements": [filled(requirement) for requirement in self.requirements],
+                    "icl_examples": [filled(example) for example in listed(self.icl_examples)],
                     "grounding_context": settled(self.grounding_context),
                     "prefix": filled(self.prefix) if self.prefix else None,
                     "repair": self.repair,
                 },
             ).rstrip("\n")
-        images = (*map(make_image_block, self.images), *images_in(self.parts()))
+        images = (*image_blocks(self.images), *images_in(self.parts()))
         return (Message("user", description, images=images),)
 
 
@@ -128,7 +152,7 @@ class Document:
 
     text: object = field(kw_only=False)
     title: str | None = field(default=None, kw_only=False)
-    doc_id: str | None = None
+    doc_id: str | None = field(default=None, kw_only=False)
 
     def parts(self) -> Iterable[object]:
         """Give the text."""
@@ -193,7 +217,7 @@ def _plain(value: object) -> Any:
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(inner) for inner in value]
-    if isinstance(value, type | ModelOutputThunk | Component):
+    if isinstance(value, type | ModelOutputThunk | Component | ImageBlock | Message):
         return text_of(value)
     named = dataclass_fields(value)
     return text_of(value) if named is None else {name: _plain(inner) for name, inner in named.items()}

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from os import PathLike
@@ -14,11 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
+from .arguments import listed
 from .errors import InvalidArgument, unknown_name
 from .markup import markdown_text, safe_markdown
 from .options import ModelOption
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+"""Who says a turn of a chat."""
+
 _ROLES: tuple[str, ...] = get_args(Role)
 
 _SIGNATURES = (
@@ -52,6 +55,9 @@ class PillowImage(Protocol):
 
 ImageSource: TypeAlias = "ImageBlock | PillowImage | bytes | bytearray | str | PathLike[str]"
 """What an image can be made of: a block, an image of Pillow's, encoded bytes, a path, an address, or base64 text."""
+
+Images: TypeAlias = "ImageSource | Iterable[ImageSource] | None"
+"""Images that go with something: none, one, or several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +118,9 @@ class ImageBlock:
         """
         try:
             content = Path(path).read_bytes()
-        except OSError as error:
-            raise InvalidArgument(f"The image file {str(path)!r} cannot be read: {error.strerror}.") from error
+        except (OSError, ValueError) as error:  # a path that no system has, such as one with a NUL
+            why = error.strerror if isinstance(error, OSError) else error
+            raise InvalidArgument(f"The image file {str(path)!r} cannot be read: {why}.") from error
         try:
             return cls.from_bytes(content)
         except InvalidArgument as error:
@@ -126,7 +133,7 @@ class ImageBlock:
         Raises:
             InvalidArgument: it is neither an http(s) address nor a `data:` URL with an image in base64.
         """
-        if url.startswith(("http://", "https://")):
+        if url.lower().startswith(("http://", "https://")):
             return cls(url=url)
         head, comma, value = url.partition(",")
         if head.startswith("data:image/") and head.endswith(";base64") and comma:
@@ -205,6 +212,11 @@ def make_image_block(src: ImageSource) -> ImageBlock:
     )
 
 
+def image_blocks(images: Images) -> tuple[ImageBlock, ...]:
+    """Build the blocks of what a verb or a message was given as images; see `make_image_block`."""
+    return tuple(map(make_image_block, listed(images)))
+
+
 def _from_base64(text: str) -> ImageBlock:
     try:
         return ImageBlock.from_bytes(base64.b64decode(text, validate=True))
@@ -214,7 +226,13 @@ def _from_base64(text: str) -> ImageBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A model's wish to have tool `name` called; `arguments` is JSON text, exactly as the model wrote it."""
+    """A model's wish to have a tool called.
+
+    Args:
+        name: The tool's name.
+        arguments: JSON text, exactly as the model wrote it.
+        id: The call's id, which the answer to it names; None where the provider gives none.
+    """
 
     name: str
     arguments: str = "{}"
@@ -228,13 +246,14 @@ class Message:
     Args:
         role: `"system"`, `"user"`, `"assistant"` or `"tool"`.
         content: The text.
-        images: Images that go with the text, as blocks or as anything that `make_image_block` takes.
+        images: Images that go with the text, one or several: blocks, or anything that `make_image_block` takes.
         tool_calls: The tools that an assistant turn wants called.
         tool_call_id: On a `"tool"` turn, the call that it answers.
+        parsed: What `chat(…, format=…)` made of the content; it is not sent.
 
     Raises:
         UnknownName: the role is none of the four.
-        InvalidArgument: an image is none.
+        InvalidArgument: the content is no text, or an image is none.
 
     Example:
         ```python
@@ -249,25 +268,33 @@ class Message:
     images: tuple[ImageBlock, ...] = field(default=(), kw_only=True)
     tool_calls: tuple[ToolCall, ...] = field(default=(), kw_only=True)
     tool_call_id: str | None = field(default=None, kw_only=True)
+    parsed: Any = field(default=None, kw_only=True, compare=False, repr=False)
 
     def __init__(
         self,
         role: Role,
         content: str,
         *,
-        images: Sequence[ImageSource] = (),
+        images: Images = (),
         tool_calls: Sequence[ToolCall] = (),
         tool_call_id: str | None = None,
+        parsed: Any = None,
     ) -> None:
         # Written out, because it takes more kinds of images than it keeps.
         if role not in _ROLES:
             raise unknown_name("role", role, _ROLES)
+        if not isinstance(content, str):
+            raise InvalidArgument(
+                f"A message's content is text, not {type(content).__name__}: {content!r}. Say a thunk or a component "
+                "by itself, with `m.act(…)`."
+            )
         keep = object.__setattr__
         keep(self, "role", role)
         keep(self, "content", content)
-        keep(self, "images", tuple(map(make_image_block, images)) if images else ())
+        keep(self, "images", image_blocks(images))
         keep(self, "tool_calls", tuple(tool_calls))
         keep(self, "tool_call_id", tool_call_id)
+        keep(self, "parsed", parsed)
 
     def __str__(self) -> str:
         return self.content

@@ -9,8 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeAlias
 
+from .arguments import whole
 from .content import Message
-from .errors import InvalidArgument, UnreadableContext
+from .errors import UnreadableContext
 from .parts import Sayable, Saying, said_messages
 from .thunk import ModelOutputThunk
 
@@ -37,13 +38,27 @@ class Turn:
         """What was said, as it was given."""
         return self._saying.said if isinstance(self._saying, Saying) else self._saying
 
+    @property
+    def is_system(self) -> bool:
+        """Whether it was a message of the system's."""
+        return isinstance(self._saying, Message) and self._saying.role == "system"
+
+    def alone(self) -> Turn:
+        """Return what was said, without the answer and without what came before."""
+        return Turn(self._saying, None, None)
+
     def exchange(self) -> Exchange:
         """Give what was said, with what it rendered to where that is known, and the answer."""
         return self._saying, self.answer
 
     def messages(self) -> Sequence[Message]:
-        """Render the exchange: nothing where the answer failed, the text that came where it was cancelled."""
+        """Render the exchange: nothing where the answer failed, the text that came where it was cancelled.
+
+        Nothing yet where it still runs: then it waits for whoever asks, who would wait for it (see `Call.pending`).
+        """
         if self._messages is None:
+            if self.answer is not None and not self.answer.done():
+                return ()
             self._messages = self._rendered()
         return self._messages
 
@@ -55,6 +70,13 @@ class Turn:
             return ()
         reply = Message("assistant", answer.partial_text, tool_calls=answer.tool_calls)
         return (*said_messages(self._saying), reply)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Turn:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Its context links it to those before: turn by turn, a long chat would be deeper than Python's stack.
+        return (Turn, (self._saying, self.answer, None))
 
 
 class Context(ABC):
@@ -201,6 +223,12 @@ class Context(ABC):
             ctx = ctx.add(said, answer)
         return ctx
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self.view())} turns>"
 
@@ -224,10 +252,11 @@ class ChatContext(Context):
     """The whole conversation, or its newest `window_size` exchanges.
 
     A call adds its thunk at once; a later call that needs that text waits for it. An exchange that failed is not sent
-    again; one that was cancelled is sent with the text that came.
+    again; one that was cancelled is sent with the text that came. A system message, `ctx.add(Message("system", …))`, is
+    sent however long ago it was said.
 
     Args:
-        window_size: How many exchanges are sent; None sends all.
+        window_size: How many exchanges are sent, beside system messages; None sends all.
 
     Raises:
         InvalidArgument: the window is not a positive whole number.
@@ -242,30 +271,37 @@ class ChatContext(Context):
         ```
     """
 
-    __slots__ = ("_last", "window_size")
+    __slots__ = ("_last", "_system", "window_size")
     name = "chat"
 
     def __init__(self, *, window_size: int | None = None) -> None:
-        if window_size is not None and window_size < 1:
-            raise InvalidArgument(f"window_size is {window_size!r}; it must be at least 1, or None for no limit.")
+        if window_size is not None:
+            whole("window_size", window_size, otherwise=", or None for no limit")
         self.window_size = window_size
         self._last: Turn | None = None
+        self._system: tuple[Turn, ...] = ()
 
     def add(self, said: Sayable, answer: ModelOutputThunk[Any] | None = None) -> Self:
         """Return a context with one more exchange; see `Context.add`."""
         longer = type(self)(window_size=self.window_size)
-        longer._last = Turn(said, answer, self._last)
+        longer._last = turn = Turn(said, answer, self._last)
+        longer._system = (*self._system, turn) if turn.is_system else self._system
         return longer
 
     def newest_first(self) -> Iterator[Turn]:
-        """Give the newest `window_size` exchanges, newest first."""
-        turn, left = self._last, self.window_size
+        """Give the newest `window_size` exchanges, newest first, and all system messages."""
+        turn, left, older = self._last, self.window_size, list(self._system)
         while turn is not None and left != 0:
             yield turn
-            turn, left = turn.before, None if left is None else left - 1
+            if turn.is_system:
+                older.pop()
+            if left is not None and not (turn.is_system and turn.answer is None):
+                left -= 1
+            turn = turn.before
+        yield from (kept.alone() for kept in reversed(older) if kept.answer is None or kept.answer.error is None)
 
     def view(self) -> list[Turn]:
-        """List the newest `window_size` exchanges, oldest first."""
+        """List the newest `window_size` exchanges and all system messages, oldest first."""
         return list(self.newest_first())[::-1]
 
     def all_turns(self) -> list[Turn]:
@@ -275,6 +311,17 @@ class ChatContext(Context):
             turns.append(turn)
             turn = turn.before
         return turns[::-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "window_size": self.window_size, "turns": self.all_turns()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        own = dict(state)
+        self.window_size, turns, self._last = own.pop("window_size"), own.pop("turns"), None
+        vars(self).update(own)
+        for turn in turns:
+            turn.before, self._last = self._last, turn
+        self._system = tuple(turn for turn in turns if turn.is_system)
 
     def _settings(self) -> dict[str, Any]:
         return {"window_size": self.window_size}

@@ -18,7 +18,7 @@ from contextvars import Context
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from .errors import Truncated, UnsupportedEventLoop
+from .errors import FunctionFailed, Truncated, UnsupportedEventLoop
 from .events import Cancelled, Failed, Said
 from .log import Log
 from .waiting import EAGER, leave, this_thread
@@ -43,9 +43,20 @@ class _Engine:
     def _serve(self) -> None:
         # Not `asyncio.run`: when the interpreter exits it would start a thread, which Python 3.12 and later refuse.
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._served():
+            pass
         self.loop.run_until_complete(self._wind_down())
         self.loop.close()
+
+    def _served(self) -> bool:
+        """Run the loop; False where it was left before it was stopped."""
+        try:
+            self.loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            # A backend's code raised it. The task has it, and asyncio lets these two out of the loop as well, which
+            # would leave every other call of the process waiting for ever. Nothing is lost by going on.
+            return False
+        return True
 
     async def _wind_down(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -181,14 +192,32 @@ async def _fill(log: Log, source: AsyncGenerator[Said, None]) -> None:
                 count += 1
                 if not count % EAGER:
                     await asyncio.sleep(0)
-        error: BaseException = Truncated("The stream ended without a finish reason; the text that came is kept.")
+        error: Exception = Truncated("The stream ended without a finish reason; the text that came is kept.")
     except asyncio.CancelledError:
         raise
     except BaseException as raised:
         # Line numbers stay; the frames' variables would keep the request, and the log itself, alive in a circle.
         traceback.clear_frames(raised.__traceback__)
-        error = raised
+        error = carried(raised)
     log.append(Failed(error=error))  # not recorded where the source has ended the log itself
+
+
+def carried(error: BaseException) -> Exception:
+    """Return an error that futures and tasks can hold: nearly always the same, else one that has it as its cause.
+
+    This is the one door through which what user code raised comes to the library's loop. asyncio has a use of its own
+    for some: `SystemExit` and `KeyboardInterrupt` end the loop, a `CancelledError` says that whoever awaits it was
+    stopped, and no future takes a `StopIteration`. Other errors that are no `Exception` would be caught by nobody.
+    """
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    text = f": {error}" if str(error) else ""
+    failed = FunctionFailed(
+        f"A function of yours raised {type(error).__name__}{text}, which an event loop takes for something else than "
+        "an error. To say that something is wrong, raise any other."
+    )
+    failed.__cause__ = error
+    return failed
 
 
 class _Worker:
@@ -222,7 +251,7 @@ async def in_worker(work: Callable[[], R], *, context: Context) -> R:
     home = asyncio.get_running_loop()
     outcome: asyncio.Future[R] = home.create_future()
 
-    def settle(result: R | None, error: BaseException | None) -> None:
+    def settle(result: R | None, error: Exception | None) -> None:
         if outcome.cancelled():
             return
         if error is None:
@@ -235,7 +264,7 @@ async def in_worker(work: Callable[[], R], *, context: Context) -> R:
         try:
             result = context.run(work)
         except BaseException as raised:  # carried to whoever awaits it
-            error = raised
+            error = carried(raised)
         _idle.append(worker)  # before the result is known: what is asked next may be asked of it
         with suppress(RuntimeError):  # the loop is closed: the interpreter is leaving
             home.call_soon_threadsafe(settle, result, error)

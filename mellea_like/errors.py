@@ -45,12 +45,13 @@
     │   ├── NothingToResume          (LookupError) no run is kept under this thread id, or it waits for nothing
     │   └── Interrupted              a node waits for somebody; the run stops and can be resumed
     ├── RequestRejected              this library's server turns a request away; has `status`, `code`, `retry_after`
+    ├── FunctionFailed               (RuntimeError) a function of yours raised what an event loop cannot carry
     ├── LoopBudgetExhausted          (RuntimeError) an agent took all its turns without an answer; has `messages`
     ├── ResultTimeout                (TimeoutError) `result(timeout=…)` gave up waiting; the thunk goes on
     ├── DependencyFailed             a call needed the text of a thunk that failed; has `thunk`
     └── GenerationCancelled          the generation was stopped; what came is in `partial_text`
 
-asyncio's own `CancelledError` is not among them and is never converted.
+asyncio's own `CancelledError` is not among them, and a cancellation is never converted.
 """
 
 from __future__ import annotations
@@ -296,6 +297,10 @@ class RequestRejected(MelleaError):
     code: str | None = None
     param: str | None = None
     retry_after: float | None = None
+
+
+class FunctionFailed(MelleaError, RuntimeError):
+    """Raised when a function of yours raises what no event loop can carry, such as `SystemExit`; that is its cause."""
 
 
 class LoopBudgetExhausted(MelleaError, RuntimeError):

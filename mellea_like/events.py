@@ -11,14 +11,29 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 from .content import Request, ToolCall
 from .errors import MelleaError
+from .samples import UNPARSED, Sample
 from .samples import FinishReason as FinishReason
-from .samples import Sample
 from .samples import Usage as Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that a generation said: its number `seq` from 0, `seconds` since the start, `attempt` from 1."""
+    """One thing that a generation said; each kind is a class of its own, and has a `type`, such as `"delta"`.
+
+    Args:
+        seq: Its number in the generation, from 0.
+        seconds: Seconds since the start.
+        attempt: Which attempt it belongs to, from 1.
+
+    Example:
+        ```python
+        from mellea_like import start_session
+
+        with start_session("fake", answers="Hello, world!") as m:
+            for event in m.instruct("Say hello.", await_result=False).events():
+                print(event.seq, event.type)
+        ```
+    """
 
     type: ClassVar[str] = "event"
 
@@ -147,7 +162,8 @@ class Custom(Event):
 class Finished(Event):
     """The generation ended by itself.
 
-    `raw` is the provider's reply, where it was asked for; `parsed` is the answer as the type that was asked for.
+    `raw` is the provider's reply, where it was asked for; `parsed` is the answer as the type that was asked for,
+    `UNPARSED` where that is its text.
     Where the call was judged, `samples` are its attempts, in their order; `attempt` is the one that was accepted.
     """
 
@@ -157,7 +173,7 @@ class Finished(Event):
     usage: Usage | None = None
     model: str | None = None
     raw: Any = None
-    parsed: Any = field(default=None, compare=False, repr=False)
+    parsed: Any = field(default=UNPARSED, compare=False, repr=False)
     samples: tuple[Sample, ...] = field(default=(), compare=False, repr=False)
 
 

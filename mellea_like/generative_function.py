@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from .content import Message
 from .errors import InvalidArgument, MelleaError, PreconditionFailed, unknown_name
+from .formats import STREAMS
 from .parts import text_of
+from .requirement import Requirements, requirements_of
 from .samples import ValidationResult
 from .sampling import SamplingStrategy
 from .session import MelleaSession
-from .session.functional import DEFAULT_STRATEGY, Requirements, awaited
+from .session.functional import DEFAULT_STRATEGY, awaited
 from .template import render_file
 from .thunk import ModelOutputThunk
 from .waiting import drive
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
-
-_STREAMS = {AsyncIterator, AsyncIterable, AsyncGenerator, Iterator, Iterable, Generator}
-"""What a function returns whose items are wanted as they come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +34,17 @@ class Settings:
     preconditions: Requirements = ()
     strategy: SamplingStrategy | None = DEFAULT_STRATEGY
     model_options: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        # They hold for every call, and an iterator could be read by the first only.
+        object.__setattr__(self, "requirements", requirements_of(self.requirements))
+        object.__setattr__(self, "preconditions", requirements_of(self.preconditions))
+
+    def over(self, *, model_options: Mapping[str, Any] | None = None, **given: Any) -> dict[str, Any]:
+        """Return the settings of one call: its requirements and preconditions after these, its options over these."""
+        for name in given.keys() & {"requirements", "preconditions"}:
+            given[name] = (*getattr(self, name), *requirements_of(given[name]))
+        return {**given, "model_options": {**(self.model_options or {}), **(model_options or {})}}
 
 
 _SETTINGS = {field.name for field in fields(Settings)}
@@ -76,7 +77,8 @@ class FunctionCall:
 class GenerativeFunction(Generic[P, R]):
     """A function that a model carries out; `generative` makes one.
 
-    Call it with a session first, then with its own arguments.
+    Call it with a session first, then with its own arguments; `requirements`, `preconditions`, `strategy` and
+    `model_options` may go with them, for this call. As a method it is called with a session first too: `thing.f(m, …)`.
     """
 
     def __init__(self, function: Callable[P, R], settings: Settings) -> None:
@@ -96,6 +98,11 @@ class GenerativeFunction(Generic[P, R]):
                 f"`def {self._name}(…) -> str:`."
             )
         if self._gives_items:
+            if not get_args(returned):
+                raise InvalidArgument(
+                    f"{self._name}() does not say which items it gives, and that is what the model is held to. "
+                    f"Annotate it: `def {self._name}(…) -> Iterator[str]:`."
+                )
             return list.__class_getitem__(get_args(returned)[0])
         return None if returned is str else returned
 
@@ -111,7 +118,8 @@ class GenerativeFunction(Generic[P, R]):
 
     @property
     def _gives_items(self) -> bool:
-        return get_origin(self._returned) in _STREAMS
+        returned = self._returned
+        return get_origin(returned) in STREAMS or any(returned is kind for kind in STREAMS)
 
     def using(self, **settings: Any) -> GenerativeFunction[P, R]:
         """Return the same function with other settings, named as in `generative`.
@@ -129,7 +137,8 @@ class GenerativeFunction(Generic[P, R]):
         Raises:
             InvalidArgument: the arguments do not fit the signature.
         """
-        return self._started(session, self._called(session, args, kwargs))
+        function, own = self._for_call(kwargs)
+        return function._started(session, function._called(session, args, own))
 
     def __call__(self, session: MelleaSession, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Have the session's model carry the function out, and return what the signature says.
@@ -140,15 +149,35 @@ class GenerativeFunction(Generic[P, R]):
             OutputParseError: the answer is not of the type that the signature says.
             BackendError: the backend failed.
         """
-        call = self._called(session, args, kwargs)
+        function, own = self._for_call(kwargs)
+        call = function._called(session, args, own)
         result: Any
         if self._gives_items:
-            result = self._items(session, call)
+            result = function._items(session, call)
         elif inspect.iscoroutinefunction(self._function):
-            result = self._awaited(session, call)
+            result = function._awaited(session, call)
         else:
-            result = drive(self._awaited(session, call))
+            result = drive(function._awaited(session, call))
         return result  # type: ignore[no-any-return]  # the function's own annotation says what it is
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> GenerativeFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: GenerativeFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None
+    ) -> GenerativeFunction[Q, R]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        bind = getattr(self._function, "__get__", None)
+        return self if instance is None or bind is None else GenerativeFunction(bind(instance, owner), self._settings)
+
+    def _for_call(self, kwargs: Mapping[str, Any]) -> tuple[GenerativeFunction[P, R], Mapping[str, Any]]:
+        """Return the function with the settings among a call's keywords, and its own arguments; these win."""
+        taken = self._signature.parameters
+        named = (_SETTINGS & kwargs.keys()) - taken.keys()
+        if not named or any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+            return self, kwargs
+        settings = self._settings.over(**{name: kwargs[name] for name in named})
+        return self.using(**settings), {name: value for name, value in kwargs.items() if name not in named}
 
     def _called(self, session: MelleaSession, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FunctionCall:
         if not isinstance(session, MelleaSession):
@@ -159,7 +188,10 @@ class GenerativeFunction(Generic[P, R]):
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise InvalidArgument(f"{self._name}{self._signature}, after the session: {error}.") from error
+            raise InvalidArgument(
+                f"{self._name}{self._signature}, after the session: {error}. Besides its own arguments a call takes "
+                f"{', '.join(sorted(_SETTINGS))}."
+            ) from error
         bound.apply_defaults()
         return FunctionCall(
             name=self._name,
@@ -241,8 +273,9 @@ def generative(
     or an `AsyncIterator[Item]` gives each item as soon as it is complete. `f.start(m, …)` gives the running thunk.
 
     Args:
-        function: The function; its own body is never run.
-        requirements: What its results must satisfy; as for `MelleaSession.ainstruct`.
+        function: The function, or a method; its own body is never run.
+        requirements: What its results must satisfy; as for `MelleaSession.ainstruct`. Those of one call come after
+            them: `classify(m, text, requirements=[…])`.
         preconditions: What its arguments must satisfy before the model is asked; judged as the text
             `name: value`, a line for each argument.
         strategy: What is done when a result does not pass; as for `MelleaSession.ainstruct`.

@@ -81,19 +81,21 @@ class _Sealed:
 
 
 class Log:
-    """An append-only record of `Said`, with one end; see the module's docstring for who may do what.
+    """An append-only record of what one computation said, with one end: kept once, read by many, from anywhere.
 
     `accepted` is the attempt whose text plain readers see; None holds all text back until the end says which it is.
+    `inside` are the logs that wait for the function of the user's that this one was begun in; see `Home`.
     """
 
     __slots__ = (
         *("_at_end", "_begun", "_hushed", "_loop", "_pid", "_record", "_text"),
-        *("_to_the_end", "_stop", "_waiters", "accepted", "end"),
+        *("_to_the_end", "_stop", "_waiters", "accepted", "end", "inside"),
     )
 
     def __init__(self, *, held: bool = False) -> None:
         self.accepted: int | None = None if held else 1
         self.end: Terminal | None = None
+        self.inside: tuple[Log, ...] = ()
         self._record: _Growing | _Sealed = _Growing()
         self._text: str | None = None
         self._begun = time.monotonic()
@@ -137,15 +139,21 @@ class Log:
             count = sum(tag & 3 != _OTHER for tag in growing.tags)
             end = replace(end, usage=Usage(output_tokens=count, estimated=True))
         growing.add(end, seconds, _tag(_OTHER, end.attempt))
-        # Readers that hold the growing record for one more step find the same entries in it.
-        self._record = _Sealed(growing)
+        # Readers that hold the growing record for one more step find the same entries in it. One of events, such as a
+        # graph's run, would take more room sealed.
+        if 2 * sum(isinstance(item, str) for item in growing.items) > len(growing.items):
+            self._record = _Sealed(growing)
         self._text = self.text()
         # Last, because whoever sees it relies on everything before it.
         self.end = end
-        self._stop = None
+        self._stop, self.inside = None, ()
         self._waiters.update(self._to_the_end)
         self._hushed = False
-        self._tell_end()
+        try:
+            self._tell_end()
+        finally:  # what goes wrong there is not the readers' affair
+            if self._waiters:
+                self._wake()
 
     def _tell_end(self) -> None:
         # One by one: the writer and one that asks too late may both be here, and each call is for one of them.

@@ -10,7 +10,13 @@ from .errors import UnknownName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentifier:
-    """One model under the names that providers have for it; empty where a provider does not have it."""
+    """One model under the names that providers have for it; empty where a provider does not have it.
+
+    Args:
+        ollama: Its name at Ollama.
+        huggingface: Its name on the Hugging Face hub.
+        openai: Its name at OpenAI.
+    """
 
     ollama: str = ""
     huggingface: str = ""
@@ -45,4 +51,4 @@ model_ids = SimpleNamespace(
     OPENAI_GPT_4O_MINI=ModelIdentifier(openai="gpt-4o-mini"),
     OPENAI_GPT_5_1=ModelIdentifier(openai="gpt-5.1"),
 )
-"""Models that many use: `start_session("ollama", model_ids.META_LLAMA_3_2_3B)`."""
+"""Models that many use, each a `ModelIdentifier`: `start_session("ollama", model_ids.META_LLAMA_3_2_3B)`."""

@@ -5,12 +5,31 @@ from __future__ import annotations
 import json as _json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
+from .component import CBlock
 from .context import Context
 from .errors import InvalidArgument, unknown_name
 from .requirement import Requirement, simple_validate
 from .rules import Limits, SchemaJson, TypedJson, Unit, compiled, excluded, shortened, watching
+
+
+class _ReadyMade(Requirement):
+    """A requirement whose sentence is the library's own: it is no template, whatever is quoted in it."""
+
+    __slots__ = ()
+
+    @property
+    def told(self) -> object:
+        """The sentence, as it is."""
+        return CBlock(self.description)
+
+    def filled(self, variables: Mapping[str, object]) -> Self:
+        """Return the requirement as it is."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"Requirement({self.description!r})"
 
 
 def uses_tool(tool: str | Callable[..., Any], *, check_only: bool = False) -> Requirement:
@@ -40,7 +59,7 @@ def uses_tool(tool: str | Callable[..., Any], *, check_only: bool = False) -> Re
         told = f"it calls {', '.join(map(repr, names))}" if names else "it calls no tool"
         return name in names, f"The answer must call the tool {name!r}; {told}."
 
-    return Requirement(f"Call the tool {name!r}.", called, check_only=check_only)
+    return _ReadyMade(f"Call the tool {name!r}.", called, check_only=check_only)
 
 
 class requires:  # noqa: N801  # a namespace
@@ -85,7 +104,7 @@ class requires:  # noqa: N801  # a namespace
         """
         judged = SchemaJson(schema) if isinstance(schema, Mapping) else TypedJson(schema)
         told = "" if schema is None else f" that follows this JSON schema: {_json.dumps(judged.schema)}"
-        return Requirement(
+        return _ReadyMade(
             f"Answer with JSON alone{told}.",
             simple_validate(judged.judge),
             growing=judged.growing,
@@ -126,7 +145,7 @@ class requires:  # noqa: N801  # a namespace
             raise InvalidArgument(f"min={min!r} and max={max!r} {unit} are no limits that an answer can keep.")
         limits = Limits(min, max, unit)
         growing = None if max is None else limits.growing
-        return Requirement(limits.sentence, simple_validate(limits.judge), growing=growing, check_only=check_only)
+        return _ReadyMade(limits.sentence, simple_validate(limits.judge), growing=growing, check_only=check_only)
 
     @staticmethod
     def matches(
@@ -152,7 +171,7 @@ class requires:  # noqa: N801  # a namespace
         wanted = compiled(pattern)
         told = description or f"Match the regular expression {wanted.pattern!r}."
         reason = f"Nothing in the answer matches {wanted.pattern!r}."
-        return Requirement(
+        return (Requirement if description else _ReadyMade)(
             told, simple_validate(lambda text: bool(wanted.search(text)), reason=reason), check_only=check_only
         )
 
@@ -185,7 +204,7 @@ class requires:  # noqa: N801  # a namespace
             found = unwanted.search(text)
             return found is None, None if found is None else excluded(found)
 
-        return Requirement(
+        return (Requirement if description else _ReadyMade)(
             description or f"Do not match the regular expression {unwanted.pattern!r}.",
             simple_validate(judged),
             growing=lambda: watching(unwanted),
@@ -220,7 +239,7 @@ class requires:  # noqa: N801  # a namespace
             return not missing, f"Not in the answer: {', '.join(map(repr, missing))}."
 
         wanted = ", ".join(map(repr, texts))
-        return Requirement(f"Include {wanted}.", simple_validate(judged), check_only=check_only)
+        return _ReadyMade(f"Include {wanted}.", simple_validate(judged), check_only=check_only)
 
     @staticmethod
     def one_of(*choices: str, ignore_case: bool = True, check_only: bool = False) -> Requirement:
@@ -265,4 +284,4 @@ class requires:  # noqa: N801  # a namespace
 
             return fed
 
-        return Requirement(told, simple_validate(judged), growing=growing, check_only=check_only)
+        return _ReadyMade(told, simple_validate(judged), growing=growing, check_only=check_only)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import copy
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
+from .arguments import listed
 from .backends import Backend
 from .chunking import Chunking, Cutter
 from .context import Context
 from .errors import InvalidArgument
 from .home import is_async
 from .samples import ValidationResult
+from .template import render
 
 Verdict: TypeAlias = "bool | tuple[bool | None, str] | ValidationResult | None"
 """What a requirement's function may return: the verdict, or the verdict with its reason."""
 
 ValidationFn: TypeAlias = "Callable[[Any], Verdict | Awaitable[Verdict]]"
+"""Judges an answer, given the context that ends with it; see `Requirement`."""
 
 Growing: TypeAlias = Callable[[], Callable[[str], str | None]]
 """Makes what watches one growing answer: given new text, it says why the answer cannot pass any more."""
+
+Requirements: TypeAlias = "Requirement | str | ValidationFn | Iterable[Requirement | str | ValidationFn] | None"
+"""What an answer must satisfy: `Requirement`s, sentences that a model judges by, or functions of the answer's text."""
 
 
 class Requirement:
@@ -27,7 +34,8 @@ class Requirement:
 
     Args:
         description: The requirement as a sentence. It is told to the model unless `check_only`, names the requirement
-            in verdicts, and is what a model judges by where there is no function.
+            in verdicts, and is what a model judges by where there is no function. In a call with `user_variables`, a
+            Jinja template.
         validation_fn: Judges an answer: it is given the context, whose `last_output()` is the answer, and returns a
             bool, `(bool, reason)`, or a `ValidationResult`; None where it cannot tell. Synchronous (it runs in a worker
             thread) or asynchronous (it runs on the loop that made the call). `simple_validate` makes one that is
@@ -42,7 +50,8 @@ class Requirement:
         judge: The backend of the model that judges; None takes the call's own.
 
     Raises:
-        InvalidArgument: there is neither a description nor a function, or both `chunking` and `growing`.
+        InvalidArgument: there is neither a description nor a function, the description is no text, or there are both
+            `chunking` and `growing`.
         UnknownName: there is no such chunking.
 
     Example:
@@ -72,6 +81,11 @@ class Requirement:
     ) -> None:
         if description is None and validation_fn is None:
             raise InvalidArgument("A requirement needs a description, a validation function, or both.")
+        if description is not None and not isinstance(description, str):
+            raise InvalidArgument(
+                f"A requirement's description is a sentence, not {description!r}. A function goes second: "
+                "`req('…', function)`; one of the answer's text may stand alone: `requirements=[function]`."
+            )
         if validation_fn is not None and not callable(validation_fn):
             raise InvalidArgument(f"validation_fn must be a function, not {validation_fn!r}.")
         if chunking is not None:
@@ -90,6 +104,25 @@ class Requirement:
 
         self.passed = verdict(self, result=True)
         """The verdict on an answer that passes."""
+
+    @property
+    def told(self) -> object:
+        """What the model is told: the sentence; as a component where it is no template."""
+        return self.description
+
+    def filled(self, variables: Mapping[str, object]) -> Self:
+        """Return the requirement with the template that its sentence is filled, so that the judge reads what was told.
+
+        Raises:
+            TemplateError: the template is wrong, or names a variable that was not given.
+        """
+        sentence = render(self.description, variables)
+        if sentence == self.description:
+            return self
+        twin = copy.copy(self)
+        twin.description = sentence
+        twin.passed = verdict(twin, result=True)
+        return twin
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.description!r})"
@@ -135,6 +168,11 @@ def _text(ctx: Context) -> str:
 def req(description: str | None = None, validation_fn: ValidationFn | None = None, **rest: Any) -> Requirement:
     """Build a `Requirement`; see there.
 
+    Args:
+        description: The requirement as a sentence, told to the model.
+        validation_fn: Judges an answer; None lets a model judge.
+        rest: What else a `Requirement` takes.
+
     Example:
         ```python
         from mellea_like import req
@@ -150,6 +188,11 @@ def check(description: str | None = None, validation_fn: ValidationFn | None = N
 
     Telling a model what not to say may make it say that ("do not think of an elephant").
 
+    Args:
+        description: The requirement as a sentence; a model that judges is told it.
+        validation_fn: Judges an answer; None lets a model judge.
+        rest: What else a `Requirement` takes.
+
     Example:
         ```python
         from mellea_like import check, simple_validate
@@ -162,6 +205,9 @@ def check(description: str | None = None, validation_fn: ValidationFn | None = N
 
 def reqify(requirement: Requirement | str | ValidationFn) -> Requirement:
     """Make a requirement of what may stand for one: a sentence, or a function of the answer's text.
+
+    Args:
+        requirement: What stands for one; a `Requirement` is returned as it is.
 
     Raises:
         InvalidArgument: it is none of these.
@@ -184,6 +230,15 @@ def reqify(requirement: Requirement | str | ValidationFn) -> Requirement:
     raise InvalidArgument(
         f"{requirement!r} is not a requirement. Give a Requirement, a sentence, or a function of the answer's text."
     )
+
+
+def requirements_of(given: Requirements) -> tuple[Requirement, ...]:
+    """List what a verb or a strategy was given as requirements: None, one, or any iterable of them; see `reqify`.
+
+    Raises:
+        InvalidArgument: one of them is none.
+    """
+    return tuple(map(reqify, listed(given)))
 
 
 def verdict_of(requirement: Requirement, said: Any) -> ValidationResult:

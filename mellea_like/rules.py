@@ -15,6 +15,8 @@ from .partial import PartialParser
 from .partial.growing_answer import json_in
 
 Unit: TypeAlias = Literal["words", "characters", "sentences", "lines", "paragraphs"]
+"""What a length is counted in."""
+
 _UNITS: dict[str, Chunking] = {"words": "word", "sentences": "sentence", "lines": "line", "paragraphs": "paragraph"}
 
 _UNDOABLE = re.compile(r"\$|\\[Zz]|\(\?[=!>(]|[+*?}]\+")

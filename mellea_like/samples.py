@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
 
 from .content import ToolCall
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error"]
+"""Why a generation ended: by itself, out of tokens, to have tools called, at a filter, from outside, or in an error."""
+
+
+class Unparsed(Enum):
+    """The type of `UNPARSED`, which is false."""
+
+    UNPARSED = "unparsed"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+UNPARSED: Final = Unparsed.UNPARSED
+"""Stands where an answer is its text and nothing else; None may be what an answer was parsed to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens that a generation took; `cached_tokens` of the input were reused by the backend, where it says so.
+    """Tokens that a generation took; `a + b` adds two generations up.
 
-    `estimated` marks a count that the library made itself, because the generation ended before the backend gave one.
-    `a + b` adds two generations up.
+    Args:
+        input_tokens: Tokens of the prompt.
+        output_tokens: Tokens of the answer, reasoning included.
+        cached_tokens: Tokens of the prompt that the backend had at hand; None where it does not say.
+        estimated: Whether the library counted by itself, because the generation ended before the backend gave a count.
     """
 
     input_tokens: int = 0
@@ -85,16 +106,26 @@ class ValidationResult:
 class Sample:
     """An attempt that has ended: what it said, how it was judged, what it cost.
 
-    `error` is what it failed with: its backend's error; `text` is what had come by then. `stopped` says that it was
-    ended before its own end: by a verdict, or because another attempt was the answer already. `parsed` is the answer
-    as the type that was asked for, where it is one. `usage` does not count the models that judged it.
+    Args:
+        attempt: Its number, from 1.
+        text: What it said; of one that failed or was stopped, what had come by then.
+        thinking: The reasoning before it.
+        tool_calls: The tools that it wants called.
+        parsed: The answer as the type that was asked for; `UNPARSED` where it is none, or none was asked for.
+        validations: The verdicts, in the order of the requirements.
+        usage: Tokens that it took, without those of models that judged it.
+        finish_reason: Why it ended.
+        error: What it failed with: its backend's error.
+        stopped: Whether it was ended before its own end: by a verdict, or because another attempt was the answer.
+        model: The model's name.
+        raw: The provider's reply, where `ModelOption.KEEP_RAW` asked for it.
     """
 
     attempt: int
     text: str = ""
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
-    parsed: Any = field(default=None, repr=False, compare=False)
+    parsed: Any = field(default=UNPARSED, repr=False, compare=False)
     validations: tuple[ValidationResult, ...] = ()
     usage: Usage | None = None
     finish_reason: FinishReason | None = None

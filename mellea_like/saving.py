@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,7 @@ from .errors import MelleaError, NotComputed, UnreadableContext
 from .events import Cancelled, Failed, Finished, FinishReason, Said, Started, Terminal, Thinking, ToolCallEvent, Usage
 from .log import Log
 from .parts import Sayable, said_messages, thunks_in
+from .samples import UNPARSED
 from .thunk import ComputedModelOutputThunk, ModelOutputThunk
 
 KIND = "mellea_like context"
@@ -168,14 +169,18 @@ def decoded(text: str | bytes, *, source: str = "this text") -> Saved:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all: an interrupted save leaves the older one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)
-    finally:
-        with suppress(FileNotFoundError):  # it has its own name by now
-            os.unlink(name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(name, path)
+        finally:
+            with suppress(FileNotFoundError):  # it has its own name by now
+                os.unlink(name)
+    except OSError as error:
+        named = OSError(error.errno, error.strerror, str(path))  # the caller has never heard of the other file
+        raise named from error
 
 
 def _turn(number: int, said: Sayable, answer: ModelOutputThunk[Any] | None) -> _Turn:
@@ -214,6 +219,17 @@ def _message(message: Message) -> _Message:
         tool_calls=list(message.tool_calls),
         tool_call_id=message.tool_call_id,
     )
+
+
+def message_to_plain(message: Message) -> dict[str, Any]:
+    """Write a message as JSON's types."""
+    plain: dict[str, Any] = msgspec.to_builtins(_message(message))
+    return plain
+
+
+def message_from_plain(plain: Mapping[str, Any]) -> Message:
+    """Build the message that `message_to_plain` wrote."""
+    return _read(msgspec.convert(plain, _Message))
 
 
 def _answer(thunk: ModelOutputThunk[Any]) -> _Answer:
@@ -278,7 +294,7 @@ def _end(answer: _Answer) -> Terminal:
         finish_reason=answer.finish_reason,
         usage=answer.usage,
         model=answer.model or None,
-        parsed=Message("assistant", answer.text, tool_calls=calls) if answer.reply else None,
+        parsed=Message("assistant", answer.text, tool_calls=calls) if answer.reply else UNPARSED,
     )
 
 

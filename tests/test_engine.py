@@ -14,12 +14,14 @@ from mellea_like import (
     Answer,
     ChatContext,
     Finished,
+    FunctionFailed,
     Gate,
     GenerationCancelled,
     MelleaSession,
     Message,
     SessionClosed,
     UnsupportedEventLoop,
+    check,
     engine,
     start_session,
 )
@@ -259,6 +261,28 @@ async def test_cancelling_a_reader_of_a_held_thunk_does_not_stop_the_generation(
     assert thunk.state == "running"
 
 
+# --- backends that leave ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["straight", "judged", "watched", "judge"])
+@pytest.mark.parametrize("odd", [SystemExit(2), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_a_backend_that_raises_what_ends_a_loop_ends_its_own_call_only(fake, way, odd):
+    """A backend runs on the library's loop, which asyncio leaves at an exit or an interrupt, whatever raised it."""
+    leaving = fake(Answer([odd]))
+    asked = {
+        "straight": [],
+        "judged": [str.islower],
+        "watched": [check("fine", bool, chunking="word")],
+        "judge": [check("good", judge=leaving.backend), check("kind", judge=leaving.backend)],
+    }
+    m = fake("text") if way == "judge" else leaving
+    thunk = m.instruct("go", requirements=asked[way], strategy=None, await_result=False)
+    ends = GenerationCancelled if isinstance(odd, asyncio.CancelledError) else FunctionFailed
+    with pytest.raises(ends):
+        thunk.result(HANGS)
+    assert fake("text").instruct("go", await_result=False).result(HANGS).value == "text"
+
+
 # --- sessions ---------------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +358,46 @@ def test_a_session_closes_the_backend_that_it_opened_and_no_other(owned):
     assert closed == [True] * owned
 
 
+def test_closing_a_session_closes_its_clones_before_their_backend(fake):
+    gate, told = Gate(), []
+    session = fake(Answer(["one ", gate, "two"]))
+    clone = session.clone()
+    twin = clone.clone()
+    thunk = twin.instruct("go", await_result=False)
+    assert gate.reached(HANGS)
+
+    async def aclose():
+        told.append(thunk.state)
+
+    session.backend.aclose = aclose
+    session.close()
+    assert told == ["cancelled"]
+    with pytest.raises(GenerationCancelled):
+        thunk.result()
+    for closed in (clone, twin):
+        assert repr(closed).endswith(", closed)")
+        with pytest.raises(SessionClosed, match="closed"):
+            closed.instruct("go")
+
+
+def test_closing_a_clone_closes_nothing_else(fake):
+    gate = Gate()
+    session = fake([["one ", gate, "two"], "three"])
+    thunk = session.instruct("go", await_result=False)
+    assert gate.reached(HANGS)
+    session.clone().close()
+    gate.open()
+    assert thunk.result().value == "one two"
+    assert session.clone().instruct("go").value == "three"
+
+
+def test_closing_a_session_leaves_a_backend_that_is_not_its_own_to_its_clones(fake):
+    session = MelleaSession(fake("text").backend)
+    clone = session.clone()
+    session.close()
+    assert clone.instruct("go").value == "text"
+
+
 def test_a_session_keeps_nothing_of_what_has_ended(fake):
     m = fake("text")
     before = sys.getswitchinterval()
@@ -344,4 +408,4 @@ def test_a_session_keeps_nothing_of_what_has_ended(fake):
     finally:
         sys.setswitchinterval(before)
     settle()
-    assert m._runs == set()
+    assert m._runs == m._family.runs == set()

@@ -1,15 +1,11 @@
 """The examples run unattended, as a user would start them, and show what they promise."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-FOLDER = Path(__file__).parent.parent / "docs" / "examples"
-EXAMPLES = sorted(path for path in FOLDER.rglob("*.py") if "# /// script" in path.read_text(encoding="utf-8"))
-BACKENDS = ["fake", pytest.param(None, id="embedded", marks=pytest.mark.model)]
+from example_runs import BACKENDS, command, run
 
 SHOWN = {
     "components/objects.py": [r"\{'total': 330\}"],
@@ -19,6 +15,7 @@ SHOWN = {
     "streaming/streaming_partials.py": [r"title:open minutes:missing", r"steps:done", r"-> .+ in .+, after \d+ char"],
     "tools/agent_with_tools.py": [r"the answer:|no answer:"],
     "tools/mcp_tools.py": [r"the answer:|no answer:|sunrise said"],
+    "yaml/yaml_streaming.py": [r"\['greeting', 'name'\]", r"# A graph, token by token\.\n\S"],
 }
 """What an example prints, on any model; those whose output says more have tests of their own below."""
 
@@ -27,44 +24,36 @@ SCRIPTED = {
     "streaming/streaming_partials.py": [r"valid integer", r"-> cancelled\n\Z"],
     "tools/agent_with_tools.py": [r"may I run note\(", r"price said '0\.4'", r"the answer: They cost 4\.80 euros\."],
     "tools/mcp_tools.py": [r"sunrise said '04:02'"],
+    "yaml/yaml_streaming.py": [r"\| said:\| Write\| a\| friendly\| greeting\| to\| Bo\.\|"],
 }
 """What it prints besides, where the answers are scripted."""
-
-
-def command(name: str, backend: str | None) -> list[str]:
-    return [sys.executable, str(FOLDER / name), *(["--backend", backend] if backend else [])]
-
-
-def run(name: str, backend: str | None, typed: str = "") -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command(name, backend), input=typed, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", SHOWN)
 def test_an_example_shows_what_it_promises(name: str, backend: str | None) -> None:
-    printed = run(name, backend).stdout
+    printed = run(name, backend)
     for pattern in SHOWN[name]:
         assert re.search(pattern, printed), printed
 
 
 @pytest.mark.parametrize("name", SCRIPTED)
 def test_an_example_shows_what_it_was_scripted_to(name: str) -> None:
-    printed = run(name, "fake").stdout
+    printed = run(name, "fake")
     for pattern in SCRIPTED[name]:
         assert re.search(pattern, printed), printed
 
 
-def test_a_chat_that_was_left_goes_on(tmp_path: Path) -> None:
-    program = [*command("components/resume_chat.py", "fake"), "--file", str(tmp_path / "chat.json")]
-    first, second = (subprocess.run(program, capture_output=True, text=True, timeout=100, check=True) for _ in "12")
-    assert len(second.stdout) > len(first.stdout)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_chat_that_was_left_goes_on(backend: str | None, tmp_path: Path) -> None:
+    kept = ("--file", str(tmp_path / "chat.json"))
+    first, second = (run("components/resume_chat.py", backend, *kept) for _ in "12")
+    assert len(second) > len(first)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_basic_streaming_shows_both_ways(backend: str | None) -> None:
-    printed = run("streaming/basic_streaming.py", backend).stdout
+    printed = run("streaming/basic_streaming.py", backend)
     polled, iterated, after = re.split(r"\n# [2A][^\n]*\n", printed)
     assert polled.splitlines()[-1]
     assert iterated.strip()
@@ -73,7 +62,7 @@ def test_basic_streaming_shows_both_ways(backend: str | None) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_advanced_streaming_shows_every_practice(backend: str | None) -> None:
-    printed = run("streaming/advanced_streaming.py", backend).stdout
+    printed = run("streaming/advanced_streaming.py", backend)
     for heading in ("Buffering", "Errors", "Timeouts", "Cancelling", "Several at once", "Synchronous code"):
         assert f"# {heading}" in printed
     assert printed.count("BackendUnavailable: The server went away.") == 2
@@ -86,14 +75,13 @@ def test_advanced_streaming_shows_every_practice(backend: str | None) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_chat_answers_skips_an_empty_line_and_leaves_at_the_end_of_input(backend: str | None) -> None:
-    done = run("streaming/interactive_chat.py", backend, "Say hello.\n\nSay it again.\n")
-    assert done.stdout.count("bot> ") == 2
-    assert done.stdout.endswith("Bye.\n")
-    assert done.stderr == ""
+    printed = run("streaming/interactive_chat.py", backend, typed="Say hello.\n\nSay it again.\n")
+    assert printed.count("bot> ") == 2
+    assert printed.endswith("Bye.\n")
 
 
 def test_the_scripted_chat_says_what_was_typed() -> None:
-    assert "bot> You said: good morning\n" in run("streaming/interactive_chat.py", "fake", "good morning\n").stdout
+    assert "bot> You said: good morning\n" in run("streaming/interactive_chat.py", "fake", typed="good morning\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal on Windows")
@@ -119,14 +107,3 @@ def test_in_the_chat_ctrl_c_stops_an_answer_and_keeps_the_session_and_ctrl_d_lea
     chat.expect(pexpect.EOF)
     chat.close()
     assert chat.exitstatus == 0
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: str(path.relative_to(FOLDER)))
-def test_every_example_carries_its_own_dependencies_and_a_description(example: Path) -> None:
-    source = example.read_text(encoding="utf-8")
-    up = "/".join([".."] * len(example.parent.relative_to(FOLDER.parent.parent).parts))
-    assert source.startswith("# /// script\n")
-    if "import mellea_like" in source or "from mellea_like" in source:
-        assert re.search(rf'mellea-like(\[\w+\])? = {{ path = "{up}", editable = true }}', source)
-    assert f"uv run docs/examples/{example.relative_to(FOLDER)}" in source
-    assert f"[{example.name}]" in (example.parent / "README.md").read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import typing
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from mellea_like import (
     MelleaSession,
     OutputParseError,
     PreconditionFailed,
+    RejectionSamplingStrategy,
     UnknownName,
     generative,
 )
@@ -140,6 +142,70 @@ def test_requirements_and_settings_of_its_own(fake: Fake) -> None:
     assert heading.using(requirements=())(m, "…") == "no"
 
 
+def test_a_call_may_bring_requirements_and_settings(fake: Fake) -> None:
+    @generative(requirements=[str.istitle], model_options={"temperature": 0.0, "seed": 1})
+    def heading(text: str) -> str:
+        """Find a heading."""
+
+    m = fake(["yes", "YES", "Yes", "Yes", "yes"])
+    strategy = RejectionSamplingStrategy(loop_budget=3)
+    short = {"requirements": lambda text: len(text) < 5, "strategy": strategy, "model_options": {"seed": 2}}
+    assert heading(m, text="…", **short) == "Yes"  # type: ignore[arg-type]
+    assert isinstance(m.backend, FakeBackend)
+    assert m.backend.calls[0].options == {"temperature": 0.0, "seed": 2}
+    thunk = heading.start(m, "…", requirements="The heading is short.")  # type: ignore[call-arg]
+    assert [verdict.requirement for verdict in thunk.result().validations] == ["istitle", "The heading is short."]
+    with pytest.raises(PreconditionFailed):
+        heading(m, "…", preconditions=[lambda told: False])  # type: ignore[call-arg]
+
+
+def test_a_parameter_of_its_own_is_no_setting(fake: Fake) -> None:
+    @generative
+    def plan(requirements: str) -> str:
+        """Make a plan."""
+
+    @generative
+    def sketch(**wishes: str) -> str:
+        """Make a sketch."""
+
+    m = fake("done")
+    assert (plan(m, requirements="short"), sketch(m, strategy="bold")) == ("done", "done")
+    assert isinstance(m.backend, FakeBackend)
+    told = [call.messages[0].content for call in m.backend.calls]
+    assert "- requirements: short" in told[0]
+    assert "'strategy': 'bold'" in told[1]
+
+
+class Reader:
+    """Has generative methods."""
+
+    @generative
+    def title(self, text: str, *, words: int = 3) -> str:
+        """Find a title."""
+
+    @generative
+    async def atitle(self, text: str) -> Mood:
+        """Find a mood."""
+
+    @generative
+    @staticmethod
+    def lead(text: str) -> str:
+        """Find a lead."""
+
+
+async def test_a_method_is_called_with_a_session_first_too(fake: Fake) -> None:
+    m = fake(["On Rivers", '"good"', "Rivers.", "Rivers."])
+    reader = Reader()
+    assert reader.title(m, "…", words=2) == "On Rivers"
+    assert await reader.atitle(m, "…") is Mood.GOOD
+    assert reader.lead(m, "…") == Reader.lead(m, "…") == "Rivers."
+    assert isinstance(m.backend, FakeBackend)
+    told = m.backend.calls[0].messages[0].content
+    assert "def title(text: str, *, words: int = 3) -> str" in told
+    assert "self" not in told
+    assert isinstance(Reader.title, GenerativeFunction)
+
+
 def test_preconditions_are_judged_before_the_model_is_asked(fake: Fake) -> None:
     m = fake('"good"')
     careful = classify.using(preconditions=[lambda told: "secret" not in told])
@@ -189,6 +255,13 @@ def test_a_function_that_does_not_say_what_it_returns_is_refused(fake: Fake) -> 
 
     with pytest.raises(InvalidArgument, match=r"unclear.*Annotate"):
         unclear(fake("x"), "x")
+    for kind in (Iterator, typing.Iterator, AsyncIterator):
+
+        def items(text: str) -> kind:  # type: ignore[valid-type]
+            """Do something."""
+
+        with pytest.raises(InvalidArgument, match=r"items\(\) does not say which items .* -> Iterator\[str\]"):
+            generative(items)(fake("[]"), "x")
     with pytest.raises(InvalidArgument, match="decorates a function"):
         generative(3)  # type: ignore[call-overload]
 

@@ -6,13 +6,29 @@ import asyncio
 import threading
 from contextvars import ContextVar
 from functools import partial
+from typing import Annotated
 
 import pytest
+from pydantic import AfterValidator
 
-from mellea_like import Answer, Gate, UnsupportedEventLoop, engine
+from mellea_like import (
+    Answer,
+    BestofNSamplingStrategy,
+    ChatContext,
+    FunctionFailed,
+    Gate,
+    InvalidArgument,
+    Message,
+    UnsupportedEventLoop,
+    engine,
+    start_session,
+)
 from mellea_like.home import is_async
 from mellea_like.requirement import check, simple_validate
 from mellea_like.sampling.rejection import RejectionSamplingStrategy
+
+HANGS = 10.0
+"""Seconds after which a wait of these tests has hung; none of them takes one."""
 
 who: ContextVar[str] = ContextVar("who", default="nobody")
 
@@ -110,6 +126,172 @@ async def test_a_requirement_may_await_a_verb_of_the_same_session(fake):
         return (await m.ainstruct("Is it?")).value == "fine"
 
     assert (await m.ainstruct("?", **asked(judged))).success
+
+
+def fine(request):
+    return "fine" if request.messages[-1].content == "Is it?" else "yes"
+
+
+@pytest.mark.parametrize("session", [lambda m: m, lambda m: m.clone()])
+async def test_a_requirement_may_call_a_session_that_remembers_the_answer_that_is_judged(fake, session):
+    m = fake(fine, ctx=ChatContext())
+
+    def judged(text):
+        return session(m).instruct("Is it?").value == "fine"
+
+    async def ajudged(text):
+        return (await session(m).ainstruct("Is it?")).value == "fine"
+
+    m.chat("before")
+    answers = [await m.achat("?", requirements=[judge], await_result=False) for judge in (judged, ajudged)]
+    assert [(await asyncio.wait_for(answer, HANGS)).success for answer in answers] == [True, True]
+
+
+def test_a_call_inside_a_function_is_sent_what_the_answer_was_sent_and_what_was_said_inside(fake):
+    one, both = Gate(), threading.Event()
+    m = fake(lambda request: Answer(["yes", one]) if request.messages[-1].content == "one" else fine(request))
+    m.ctx = ChatContext()
+    m.chat("before")
+
+    def judged(text):
+        both.wait(HANGS)  # until there is a call that waits for the answer that is judged
+        m.instruct("one", await_result=False)
+        second = m.instruct("Is it?", await_result=False)
+        one.open()
+        return second.result(HANGS).value == "fine"
+
+    answer = m.chat("?", requirements=[judged], await_result=False)
+    after = m.chat("after", await_result=False)
+    both.set()
+    assert answer.result(HANGS).success
+    assert after.result(HANGS).value == "yes"
+    inside = next(call for call in m.backend.calls if call.messages[-1].content == "Is it?")
+    assert [message.content for message in inside.messages] == ["before", "yes", "one", "yes", "Is it?"]
+    sent = [message.content for message in m.backend.calls[-1].messages]
+    assert sent == ["before", "yes", "?", "yes", "after"]
+    m.chat("last")
+    sent = [message.content for message in m.backend.calls[-1].messages if message.role == "user"]
+    assert sent == ["before", "?", "after", "one", "Is it?", "last"]
+
+
+def test_functions_of_calls_inside_functions_may_call_too(fake):
+    m = fake(fine, ctx=ChatContext())
+    deep = check("deep", lambda ctx: m.instruct("Is it?").value == "fine")
+    outer = check("outer", lambda ctx: m.instruct("middle", requirements=[deep]).success)
+    assert m.chat("?", requirements=[outer], await_result=False).result(HANGS).success
+
+
+def test_waiting_for_the_answer_that_waits_for_oneself_is_refused_instead_of_a_hang(fake):
+    gate = Gate()
+    m = fake(Answer(["yes", gate]), ctx=ChatContext())
+    says = check("says", lambda ctx: m.act(m.ctx.last_output()))
+    validates = check("validates", lambda ctx: m.validate([str.islower]))
+    thunk = m.instruct("?", requirements=[says, validates], strategy=None, await_result=False)
+    gate.open()  # now that the session remembers it
+    for verdict in thunk.result(HANGS).validations:
+        assert isinstance(verdict.error, InvalidArgument)
+        assert "waits for the very function that makes the call" in verdict.reason
+
+
+# --- what a function may raise ----------------------------------------------------------------------------------------
+
+
+def parsing(raised):
+    class Parses:
+        def parts(self):
+            return ()
+
+        def messages(self):
+            return (Message("user", "?"),)
+
+        def parse(self, text):
+            raise raised
+
+    return lambda m: m.act(Parses(), await_result=False)
+
+
+def validating(raised):
+    def never(value):
+        raise raised
+
+    return lambda m: m.instruct("?", format=Annotated[str, AfterValidator(never)], await_result=False)
+
+
+def rendering(raised):
+    class Renders:
+        def __init__(self, thunk):
+            self.thunk = thunk
+
+        def parts(self):
+            return (self.thunk,)
+
+        def messages(self):
+            raise raised
+
+    def ask(m):
+        gate = Gate()
+        other = start_session("fake", answers=Answer(["text", gate])).instruct("first", await_result=False)
+        thunk = m.act(Renders(other), await_result=False)
+        gate.open()
+        return thunk
+
+    return ask
+
+
+def choosing(raised):
+    def key(sample):
+        raise raised
+
+    strategy = BestofNSamplingStrategy(loop_budget=2, key=key)
+    return lambda m: m.instruct("?", strategy=strategy, await_result=False)
+
+
+@pytest.mark.parametrize("way", [parsing, validating, rendering, choosing])
+@pytest.mark.parametrize("odd", [SystemExit(2), KeyboardInterrupt(), asyncio.CancelledError(), StopIteration("2")])
+def test_what_means_something_to_an_event_loop_fails_the_call_as_an_error_and_the_loop_goes_on(fake, way, odd):
+    m = fake("yes")
+    thunk = way(odd)(m)
+    if isinstance(odd, StopIteration) and way is choosing:  # Python's own rule for generators, and a plan is one
+        with pytest.raises(RuntimeError, match="generator raised StopIteration"):
+            thunk.result(HANGS)
+    else:
+        with pytest.raises(FunctionFailed, match=f"A function of yours raised {type(odd).__name__}") as caught:
+            thunk.result(HANGS)
+        assert caught.value.__cause__.__cause__ is odd  # a reader's is a copy of the call's
+    assert m.instruct("?", await_result=False).result(HANGS).value == "yes"
+
+
+async def test_an_exit_in_an_asynchronous_function_leaves_the_callers_loop_alone(fake):
+    async def leave(text):
+        raise SystemExit(2)
+
+    async def stopped(text):
+        raise asyncio.CancelledError
+
+    async def closed(text):
+        raise GeneratorExit
+
+    checks = [check(each.__name__, simple_validate(each)) for each in (leave, stopped, closed)]
+    found = (await fake("yes").ainstruct("?", requirements=checks)).validations
+    assert [verdict.reason.removeprefix("The validation function raised ") for verdict in found] == [
+        "SystemExit: 2",
+        "CancelledError: ",
+        "GeneratorExit: ",
+    ]
+
+
+def test_an_interrupt_on_the_callers_loop_goes_on_there_and_leaves_the_librarys_alone(fake):
+    """Ctrl-C while a function runs on the main thread's loop; asyncio raises it in whatever runs there."""
+
+    async def interrupted(text):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(fake("yes").ainstruct("?", **asked(interrupted)))
+    assert fake("yes").instruct("?", await_result=False).result(HANGS).value == "yes"
+
+
+# --- loops that end ---------------------------------------------------------------------------------------------------
 
 
 def test_a_loop_that_has_ended_is_named(fake):

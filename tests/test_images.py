@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ def encoded(kind: str = "PNG", **options: Any) -> bytes:
 
 PNG = encoded()
 BLOCK = ImageBlock.from_bytes(PNG)
+
+
+@dataclass
+class Scan:
+    page: ImageBlock
 
 
 def pixels(block: ImageBlock) -> Image.Image:
@@ -70,7 +76,7 @@ def test_a_block_is_made_of_a_path(tmp_path: Path) -> None:
     assert make_image_block(file) == make_image_block(str(file)) == BLOCK
 
 
-@pytest.mark.parametrize("url", ["https://example.org/cat.png", "http://localhost/x"])
+@pytest.mark.parametrize("url", ["https://example.org/cat.png", "http://localhost/x", "HTTPS://example.org/CAT.PNG"])
 def test_an_address_is_passed_on_and_not_fetched(url: str) -> None:
     assert make_image_block(url) == ImageBlock(url=url)
 
@@ -81,6 +87,7 @@ def test_an_address_is_passed_on_and_not_fetched(url: str) -> None:
         (3, "int is not an image: 3. Give an image of Pillow's"),
         (b"text", "These 4 bytes are not PNG"),
         (b"RIFF....WAVE", "not PNG"),
+        ("a\0b", "The image file .* cannot be read: embedded null"),
         ("no/such.png", "The image file 'no/such.png' cannot be read: No such file"),
         (Path(), r"The image file '\.' cannot be read"),
         (__file__, "test_images.py' is not an image. These .* bytes"),
@@ -132,6 +139,36 @@ def test_an_image_of_pillows_reaches_the_backend(saying: str, fake: Any) -> None
     m.act(SAYINGS[saying](Image.new("RGB", (3, 2), "red")))
     (image,) = m.backend.calls[0].messages[0].images
     assert pixels(image).getpixel((2, 1)) == (255, 0, 0)
+
+
+ABOUT_IMAGES = {
+    "alone": BLOCK,
+    "address": ImageBlock(url="https://example.org/cat.png"),
+    "in a dict": {"scan": BLOCK},
+    "in a list": [1, [BLOCK]],
+    "in a field": Scan(BLOCK),
+    "in a component": SimpleComponent(scan=BLOCK),
+}
+
+
+@pytest.mark.parametrize("thing", ABOUT_IMAGES)
+def test_a_question_about_an_image_shows_it_and_does_not_spell_it(thing: str, fake: Any) -> None:
+    m = fake("a red one")
+    m.query(ABOUT_IMAGES[thing], "What is it?")
+    (message,) = m.backend.calls[0].messages
+    (image,) = message.images
+    assert isinstance(image, ImageBlock)
+    assert "[image]" in message.content
+    assert BLOCK.value not in message.content
+    assert "example.org" not in message.content
+
+
+def test_an_image_among_named_parts_is_not_spelled(fake: Any) -> None:
+    m = fake("a red one")
+    m.act(SimpleComponent(task="Look.", scan=BLOCK, said=Message("user", "Hi.", images=BLOCK)))
+    (message,) = m.backend.calls[0].messages
+    assert message.content == '{"task": "Look.", "scan": "[image]", "said": "Hi."}'
+    assert message.images == (BLOCK, BLOCK)
 
 
 def test_the_verbs_take_any_source_of_an_image(fake: Any, tmp_path: Path) -> None:

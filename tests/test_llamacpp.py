@@ -59,6 +59,15 @@ async def first(stream: AsyncGenerator[Said, None]) -> Said:
     return await anext(stream)
 
 
+@model
+async def test_a_request_that_cannot_be_written_says_what_of_it() -> None:
+    backend = LlamaCppBackend(**SMALL)
+    with pytest.raises(InvalidArgument, match=r"Message 2 of the request \(role 'user'\) .* character 3 is"):
+        await said(backend, asked("Hi \ud83d!", system="Be brief."))
+    with pytest.raises(InvalidArgument, match=r"'extra' is .*object"):
+        await said(backend, asked(options={"extra": {"x": object()}}))
+
+
 def loaded() -> Model:
     (only,) = _llama.registry.models.values()
     return only
@@ -247,15 +256,17 @@ async def test_a_prompt_that_is_too_long_says_its_numbers(backend: LlamaCppBacke
 
 @model
 @pytest.mark.parametrize(
-    "request_",
+    ("request_", "error"),
     [
-        asked(schema={"type": "nothing"}),
-        asked(options={"extra": {"x": object()}}),
-        Request(messages=(Message("user", "look", images=(ImageBlock(value="AAAA"),)),)),
+        (asked(schema={"type": "nothing"}), RequestRefused),
+        (asked(options={"extra": {"x": object()}}), InvalidArgument),
+        (Request(messages=(Message("user", "look", images=(ImageBlock(value="AAAA"),)),)), RequestRefused),
     ],
 )
-async def test_what_the_engine_cannot_do_is_refused(backend: LlamaCppBackend, request_: Request):
-    with pytest.raises(RequestRefused):
+async def test_what_the_engine_cannot_do_is_refused(
+    backend: LlamaCppBackend, request_: Request, error: type[Exception]
+):
+    with pytest.raises(error):
         await said(backend, request_)
     assert not loaded().running
 

@@ -17,7 +17,19 @@ from markdown_it import MarkdownIt
 from notebook_runs import Ran, run
 from pydantic import BaseModel
 
-from mellea_like import Answer, Gate, MelleaSession, Message, Thinking, ToolCall, WrongUse, check, show, simple_validate
+from mellea_like import (
+    Answer,
+    Gate,
+    InvalidArgument,
+    MelleaSession,
+    Message,
+    Thinking,
+    ToolCall,
+    WrongUse,
+    check,
+    show,
+    simple_validate,
+)
 from mellea_like.backends._weights import resolve_weights
 
 TOUR = Path(__file__).parent.parent / "docs" / "examples" / "notebooks" / "tour.ipynb"
@@ -159,6 +171,30 @@ CELLS = {
         get_ipython().events.register("post_run_cell", after_the_cell)
     """,
     "and the next": "between.done()",
+    "a graph's run": """
+        from mellea_like import FakeBackend, StateGraph
+
+        gate = Gate()
+        graph = StateGraph()
+        graph.add_node("count", lambda state: {"n": 3})
+        graph.add_node("poet", node_type="llm")
+        graph.add_edge("count", "poet")
+        graph.set_entry_point("count")
+        graph = graph.compile(backend=FakeBackend(answers=Answer(["Roses **are** ", gate, "red."])))
+        poem = graph.start("A poem.")
+        async for event in poem.events():
+            if event.type == "token":
+                break
+        poem
+    """,
+    "and the run awaited": "gate.open(); print((await poem).parsed['n'])",
+    "what a run came to": "await poem",
+    "no thunk": """
+        try:
+            show(5)
+        except ValueError as error:
+            print(error)
+    """,
     "waited for": "print(show(begin('text')).wait(30))",
     "threads": "print(*{thread.name for thread in threading.enumerate() if 'display' in thread.name})",
 }
@@ -278,6 +314,25 @@ def test_a_models_text_runs_no_script(ran: Ran, cell: Callable[[str], Any]) -> N
     assert cell("hostile").only["text/plain"] == EVIL
     drawn = [text for drawn in ran.drawn for kind, text in drawn.picture.items() if kind != "text/plain"]
     assert [text for text in drawn if "<script" in text or "<img" in text] == []
+
+
+def test_a_graphs_run_shows_what_its_nodes_say_and_then_its_state(ran: Ran, cell: Callable[[str], Any]) -> None:
+    state = {
+        "text/plain": "input: A poem.\nn: 3\noutput: Roses **are** red.",
+        "text/markdown": "**input**\n\nA poem.\n\n**n**\n\n3\n\n**output**\n\nRoses **are** red.",
+    }
+    assert cell("a graph's run").only == cell("what a run came to").only == state
+    assert cell("and the run awaited").printed == "3\n"
+    begun = list(CELLS).index("a graph's run")
+    first = next(drawn for drawn in ran.drawn if (drawn.kind, drawn.cell) == ("display_data", begun))
+    last = [drawn for drawn in ran.drawn if drawn.display == first.display][-1]
+    assert first.picture["text/plain"] == "[count]\n[poet] Roses **are**"
+    assert re.sub("<[^>]*>", "|", first.picture["text/html"]) == "||count| ✓|||poet|||Roses **are** |"
+    assert last.picture == state
+
+
+def test_what_is_no_thunk_is_not_shown(cell: Callable[[str], Any]) -> None:
+    assert cell("no thunk").printed == "`show` takes a thunk or a graph's run, not int: 5.\n"
 
 
 def test_waiting_works_in_synchronous_code_and_no_thread_is_left(cell: Callable[[str], Any]) -> None:
@@ -403,6 +458,8 @@ def test_a_message_shows_its_role_and_its_tool_calls() -> None:
 def test_outside_a_notebook_show_says_what_to_do(fake: Callable[..., MelleaSession]) -> None:
     with pytest.raises(WrongUse, match=r"no notebook here.*for delta in thunk"):
         show(fake("text").instruct("go"))
+    with pytest.raises(InvalidArgument, match="not int: 5"):
+        show(5)  # type: ignore[arg-type]  # which is what it tells
 
 
 def test_ipython_in_a_terminal_shows_the_repr(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from mellea_like.errors import (
     Truncated,
 )
 from mellea_like.events import Delta, Event, Finished, Said, Started, ToolCallEvent, ToolResult, Usage
+from mellea_like.session import MelleaSession
 from mellea_like.tools import tool
 
 PATIENCE = 10.0
@@ -253,6 +254,21 @@ async def test_tools_run_where_the_caller_is() -> None:
 
     await run(FakeBackend(answers=[calling(("threaded", ""), ("looped", "")), "3"]), tools=[threaded, looped])
     assert set(seen) == {"mellea-like worker", asyncio.get_running_loop()}
+
+
+async def test_a_tool_may_call_the_session_that_remembers_its_agent() -> None:
+    said = iter([calling(("look", "{}"), ("look", "{}")), answering("It is blue.")])
+
+    def look() -> str:
+        return m.instruct("Which colour?").value
+
+    def answer(request: Request) -> Any:
+        return "blue" if request.messages[-1].content == "Which colour?" else next(said)
+
+    async with MelleaSession(FakeBackend(answers=answer), ChatContext()) as m:
+        thunk = await m.areact("Look.", tools=[look], native=True, await_result=False)
+        assert (await asyncio.wait_for(thunk, PATIENCE)).value == "It is blue."
+        assert thunk.done()
 
 
 # --- confirmation ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from mellea_like import (
     InvalidArgument,
     ToolCallEvent,
     UnknownName,
+    Usage,
     ValidationResult,
 )
 from mellea_like.requirement import Requirement, check, req, reqify, simple_validate
@@ -64,6 +65,15 @@ def test_a_validation_function_of_a_requirement_is_given_the_context(fake):
     m.instruct("First.")
     assert m.instruct("Second.", requirements=[check("it", judged)]).success
     assert seen == [("two", ["First.", "one", "Second.", "two"])]
+
+
+def test_the_answer_in_the_context_of_a_validation_function_is_as_the_caller_will_get_it(fake):
+    seen = []
+    first = check("the first is 1", lambda ctx: seen.append(ctx.last_output()) or ctx.last_output().parsed[0] == 1)
+    end = Usage(input_tokens=3, output_tokens=2)
+    answer = fake(Answer("[1, 2]", usage=end)).instruct("?", format=list[int], requirements=[first])
+    assert (answer.success, answer.parsed) == (True, [1, 2])
+    assert (seen[0].parsed, seen[0].usage, seen[0].finish_reason) == ([1, 2], end, "stop")
 
 
 def test_the_context_of_a_validation_function_has_the_tool_calls(fake):
@@ -165,6 +175,36 @@ def test_a_function_that_raises_has_not_passed_and_the_others_are_judged(fake, k
     assert (first.result, first.reason) == (False, "The validation function raised ZeroDivisionError: oh")
     assert isinstance(first.error, ZeroDivisionError)
     assert second
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "lambda", "chunk", "growing"])
+@pytest.mark.parametrize("odd", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, StopIteration])
+def test_even_what_means_something_to_an_event_loop_is_a_verdict_and_the_loop_goes_on(fake, kind, odd):
+    """A function of the user's often runs code that a model wrote, and that may leave by `sys.exit()`."""
+
+    def leaves(text):
+        raise odd("2")
+
+    async def aleaves(text):
+        raise odd("2")
+
+    asked = {
+        "sync": check("leaves", leaves),
+        "async": check("leaves", aleaves),
+        "lambda": check("leaves", lambda ctx: aleaves(ctx)),
+        "chunk": check("leaves", leaves, chunking="word"),
+        "growing": check("leaves", lambda ctx: True, growing=lambda: leaves),
+    }
+    # A function that watches is what ends its attempt, which would wait for ever.
+    m = fake([Answer(["yes", Gate()]) if kind == "growing" else "yes", "again"])
+    thunk = m.instruct("?", requirements=[asked[kind], str.islower], strategy=None, await_result=False)
+    verdict = thunk.result(PATIENCE).validations[0]
+    # Python itself makes a RuntimeError of a StopIteration that leaves a coroutine.
+    coroutine = odd is StopIteration and kind in {"async", "lambda"}
+    assert (verdict.result, verdict.requirement) == (False, "leaves")
+    assert type(verdict.error) is (RuntimeError if coroutine else odd)
+    assert verdict.reason.startswith(f"The validation function raised {type(verdict.error).__name__}: ")
+    assert m.instruct("?", await_result=False).result(PATIENCE).value == "again"
 
 
 def test_a_chunk_function_that_raises_has_not_passed(fake):

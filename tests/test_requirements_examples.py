@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from example_runs import BACKENDS, command, run
 
-EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
-BACKENDS = ["fake", pytest.param(None, id="embedded", marks=pytest.mark.model)]
 STREAMING = "streaming/streaming_with_requirements.py"
-
-
-def command(name: str, backend: str | None) -> list[str]:
-    return [sys.executable, str(EXAMPLES / name), *(["--backend", backend] if backend else [])]
-
-
-def run(name: str, backend: str | None) -> str:
-    done = subprocess.run(command(name, backend), capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return done.stdout
 
 
 def test_attempts_come_and_go_and_a_pipe_keeps_them():

@@ -16,6 +16,7 @@ from mellea_like import (
     Request,
     SessionClosed,
     ToolCallEvent,
+    UnknownName,
     UnknownTool,
     WrongToolArguments,
     check,
@@ -112,6 +113,29 @@ def test_validate_judges_the_last_answer_or_a_given_one(fake: Fake) -> None:
     assert [verdict.requirement for verdict in (upper, context)] == ["upper", "islower"]
 
 
+def test_validate_has_model_options_for_the_model_that_judges(fake: Fake) -> None:
+    m = fake("yes")
+    told = {"system": "Be strict.", "seed": 3, "temperature": 0.5}
+    assert all(m.validate("It is short.", output="x", model_options=told))
+    assert all(mfuncs.validate("It is short.", m.ctx, m.backend, output="x", model_options=told))
+    elsewhere = FakeBackend("other", answers="yes")
+    assert all(m.validate(check("It is short.", judge=elsewhere), output="x", model_options=told))
+    assert isinstance(m.backend, FakeBackend)
+    for request in (*m.backend.calls, *elsewhere.calls):
+        assert [message.role for message in request.messages] == ["system", "user"]
+        assert (request.options["seed"], request.options["temperature"]) == (3, 0.5)
+    with pytest.raises(UnknownName, match="temprature"):
+        m.validate("It is short.", output="x", model_options={"temprature": 1})
+
+
+def test_a_turn_has_its_role_by_position_too(fake: Fake) -> None:
+    m = fake("yes")
+    m.chat("Be brief.", "system")
+    mfuncs.chat("Be brief.", m.ctx, m.backend, role="system")
+    assert isinstance(m.backend, FakeBackend)
+    assert [request.messages[0].role for request in m.backend.calls] == ["system", "system"]
+
+
 def test_validate_waits_for_a_running_answer(fake: Fake) -> None:
     gate = Gate()
     m = fake([["low", gate, "er"]])
@@ -173,6 +197,26 @@ def test_a_typed_agent_shows_its_answer_as_it_grows(fake: Fake) -> None:
     assert list(thunk.items()) == [1, 2]
 
 
+# --- samples --------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_nothing_judges_is_a_sample_too(fake: Fake) -> None:
+    m = fake(["one", "two", "three"])
+    for strategy in ({}, {"strategy": None}):
+        found = m.instruct("Go.", return_sampling_results=True, **strategy)
+        assert (found.success, found.result_index, found.result_validations) == (True, 0, [])
+        assert [sample.text for sample in found.samples] == [found.value]
+    assert m.act("Go.", return_sampling_results=True).sample_generations[0].value == "three"
+
+
+def test_samples_cannot_be_streamed(fake: Fake) -> None:
+    m = fake("text")
+    for verb in (m.instruct, m.act):
+        with pytest.raises(InvalidArgument, match="so there is nothing to stream"):
+            verb("Go.", return_sampling_results=True, await_result=False)
+    assert m.backend.calls == []
+
+
 # --- without a session ----------------------------------------------------------------------------------------------
 
 
@@ -196,6 +240,17 @@ async def test_free_functions_stream_and_judge() -> None:
     assert (await mfuncs.avalidate([str.isupper, str.islower], after, backend))[0]
     found, _ = await mfuncs.aquery([1, 4], "Largest?", after, backend)
     assert found.value == "4"
+
+
+def test_free_functions_give_samples() -> None:
+    context, backend = start_backend("fake", ctx=ChatContext(), answers=["no", "YES", "maybe"])
+    found, after = mfuncs.instruct("a", context, backend, requirements=[str.isupper], return_sampling_results=True)
+    assert ([sample.text for sample in found.samples], found.value, found.result_index) == (["no", "YES"], "YES", 1)
+    assert after.last_output().value == "YES"
+    found, _ = mfuncs.act("b", after, backend, return_sampling_results=True)
+    assert (found.value, found.success) == ("maybe", True)
+    with pytest.raises(InvalidArgument, match="so there is nothing to stream"):
+        mfuncs.act("b", after, backend, return_sampling_results=True, await_result=False)
 
 
 async def test_a_free_transform_gives_the_methods_result() -> None:

@@ -230,3 +230,15 @@ def test_an_error_of_a_component_inside_is_its_own() -> None:
 def test_the_base_alone_has_no_template() -> None:
     with pytest.raises(TemplateError, match="There is no template for TemplateComponent"):
         TemplateComponent().messages()
+
+
+def test_the_librarys_own_components_keep_their_templates_whoever_imports_what(ran: Callable[[str], str]) -> None:
+    # The front door renames the module of what it gives out, and `Query` is a base of `Transform`.
+    said = """
+        from mellea_like import Query, start_session
+
+        with start_session("fake", answers="ok") as m:
+            m.transform([1], "Make it two.")
+            print(Query.__module__, "Give only" in m.backend.calls[0].messages[0].content)
+    """
+    assert ran(said) == "mellea_like True\n"

@@ -17,12 +17,19 @@ from mellea_like import (
 # --- reading too early is loud ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("use", [str, "{}".format, "{:>5}".format, lambda thunk: f"{thunk}"])
+@pytest.mark.parametrize(
+    "use", [str, "{}".format, "{:>5}".format, lambda thunk: f"{thunk}", lambda thunk: "n" in thunk]
+)
 def test_an_unfinished_thunk_as_text_raises_and_shows_the_spelling(fake, use):
     thunk = fake(Answer(["one ", Gate()])).instruct("go", await_result=False)
     assert next(iter(thunk)) == "one "
     with pytest.raises(NotComputed, match=r"`await thunk`.*`thunk\.result\(\)`"):
         use(thunk)
+
+
+def test_a_text_is_looked_for_in_the_whole_answer_and_not_in_its_deltas(fake):
+    thunk = fake(Answer(["Hel", "lo"])).instruct("go")
+    assert ("ell" in thunk, "Hello" in thunk, "hell" in thunk) == (True, True, False)
 
 
 def test_the_value_of_an_unfinished_thunk_is_none_and_its_partial_text_is_there(fake):

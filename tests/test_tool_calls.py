@@ -134,6 +134,14 @@ def leave() -> None:
     raise SystemExit(3)
 
 
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+async def aleave() -> None:
+    raise SystemExit(3)
+
+
 def stopped() -> None:
     raise asyncio.CancelledError
 
@@ -162,6 +170,8 @@ def circle() -> list[Any]:
         (boom, "Tool 'boom' failed: ZeroDivisionError: by nothing"),
         (aboom, "Tool 'aboom' failed: ZeroDivisionError: by nothing"),
         (leave, "Tool 'leave' failed: SystemExit: 3"),
+        (aleave, "Tool 'aleave' failed: SystemExit: 3"),
+        (interrupted, "Tool 'interrupted' failed: KeyboardInterrupt"),
         (stopped, "Tool 'stopped' failed: CancelledError"),
         (astopped, "Tool 'astopped' failed: CancelledError"),
         (word, "The library is closed on Mondays."),
@@ -176,6 +186,14 @@ async def test_a_tool_that_fails_is_told_and_the_others_go_on(function: Any, sai
     assert isinstance(failed.error, ToolError)
     assert failed.error.tool == function.__name__
     assert [one.text for one in told if one.ok] == ["3"]
+
+
+def test_an_interrupt_in_an_asynchronous_tool_of_synchronous_code_is_told() -> None:
+    async def ainterrupted() -> None:
+        raise KeyboardInterrupt
+
+    told = call_tools(wish(("ainterrupted", ""), ("add", '{"a": 1, "b": 2}')), [ainterrupted, add])
+    assert [one.content for one in told] == ["Tool 'ainterrupted' failed: KeyboardInterrupt", "3"]
 
 
 async def test_what_a_tool_raised_is_the_cause() -> None:
@@ -371,24 +389,26 @@ async def test_nobody_is_asked_about_arguments_that_are_wrong() -> None:
     assert isinstance(told.error, WrongToolArguments)
 
 
-async def test_nobody_is_asked_where_a_validator_of_the_users_fails() -> None:
+@pytest.mark.parametrize("error", [LookupError("no such thing"), SystemExit("no such thing")])
+async def test_nobody_is_asked_where_a_validator_of_the_users_fails(error: BaseException) -> None:
     def check(value: int) -> int:
-        raise LookupError("no such thing")
+        raise error
 
     @tool(confirm=True)
     def go(a: Annotated[int, AfterValidator(check)]) -> None: ...
 
     told = await result("go", '{"a": 1}', [go], confirm=lambda call: pytest.fail("asked"))
-    assert told.text == "Tool 'go' failed: LookupError: no such thing"
+    assert told.text == f"Tool 'go' failed: {type(error).__name__}: no such thing"
 
 
-async def test_a_question_that_fails_is_a_refusal() -> None:
+@pytest.mark.parametrize("kind", [OSError, SystemExit, KeyboardInterrupt, StopIteration])
+async def test_a_question_that_fails_is_a_refusal(kind: type[BaseException]) -> None:
     def broken(call: ToolCall) -> bool:
-        raise OSError("no terminal")
+        raise kind("no terminal")
 
     told = await result("erase", '{"path": "a"}', [erase], confirm=broken)
     assert isinstance(told.error, ToolRefused)
-    assert "no terminal" in told.text
+    assert f"asking failed ({kind.__name__}('no terminal'))" in told.text
 
 
 async def test_one_question_is_asked_at_a_time() -> None:

@@ -209,6 +209,7 @@ def test_a_tool_is_called_like_its_function() -> None:
     [
         (lambda: tool(lambda *several: 1), "'<lambda>' cannot be a tool's name"),
         (lambda: MelleaTool(lambda *several: 1, name="sum_up"), r"'sum_up' takes \*several.*`several: list"),
+        (lambda: MelleaTool(max), "'max' does not say what it takes: no signature.*give its `parameters`"),
         (lambda: MelleaTool(add, timeout=0), "timeout is 0"),
         (lambda: MelleaTool(add, name="no blanks"), "'no blanks' cannot be a tool's name"),
         (lambda: call_tools(wish(), [add, MelleaTool(google, name="add")]), "Two tools are called 'add'.*Rename one"),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, TypeVar, Unpack, overload
 
+from ..arguments import whole
 from ..backends import Backend
 from ..component import Sayable
 from ..context import Context
 from ..engine import Run
-from ..errors import InvalidArgument
 from ..formats import format_of
 from ..sampling.call import Call
 from ..thunk import ComputedModelOutputThunk, ModelOutputThunk
-from ..tools import Confirm, MelleaTool
+from ..tools import Confirm, Tools
 from ..tools.workbench import Workbench
 from .turns import Loop, Transcript
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 T = TypeVar("T")
-
-Tools = Iterable[MelleaTool | Callable[..., Any]]
 
 
 def start_react(
@@ -44,8 +42,7 @@ def start_react(
     `wanted` is what `react` calls `format`; `defaults` are a session's options; the run is a member of `among` while it
     works.
     """
-    if loop_budget < 1:
-        raise InvalidArgument(f"loop_budget is {loop_budget!r}; an agent needs at least 1 turn.")
+    budget = whole("loop_budget", loop_budget)
     transcript = Transcript(goal)
     call = Call(
         said=goal,
@@ -55,8 +52,9 @@ def start_react(
         format=None if wanted is None else format_of(wanted),
     )
     shape = None if call.format is None else call.format.shape
-    loop = Loop(call, transcript, Workbench(tools, confirm=confirm), budget=loop_budget, native=native)
-    thunk = ModelOutputThunk[Any].start(loop.run(), held=True, among=among, shape=shape)
+    bench = Workbench(tools, confirm=confirm, home=call.home)
+    loop = Loop(call, transcript, bench, budget=budget, native=native)
+    thunk = ModelOutputThunk[Any].start(loop.run(), held=True, among=among, shape=shape, home=call.home)
     return thunk, context.add(transcript, thunk)
 
 

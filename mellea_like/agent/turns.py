@@ -15,6 +15,7 @@ from ..engine import in_worker
 from ..errors import ContextOverflow, LoopBudgetExhausted, OutputParseError, RequestRefused
 from ..events import Delta, Event, Failed, Finished, Said, ToolCallEvent, Usage
 from ..options import ModelOption
+from ..samples import UNPARSED
 from ..sampling.call import Call
 from ..tools.workbench import Workbench
 from . import moves
@@ -190,7 +191,7 @@ class Loop:
         return [Delta(text=answer, attempt=number), self._finished(end, number, answer)]
 
     def _finished(self, end: Finished, number: int, answer: str) -> Finished:
-        parsed = None if self._format is None else self._format.parse(answer)
+        parsed = UNPARSED if self._format is None else self._format.parse(answer)
         return replace(end, parsed=parsed, usage=self._usage, attempt=number)
 
     # --- doing ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which option of a request cannot be written as JSON: asked only when a client could not write it."""
+"""Which option or message of a request cannot be written as JSON: asked only when a client could not write it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ..content import Request
+from ..content import Message, Request
 from ..errors import InvalidArgument
 from ..options import ModelOption
 
@@ -15,7 +15,7 @@ NOT_JSON = (TypeError, ValueError, RecursionError)
 
 
 def unwritable(request: Request, error: Exception) -> InvalidArgument | None:
-    """Return the error for the first option that cannot be written; None where `error` has another reason."""
+    """Return the error for the first option or message that cannot be written; None where `error` has other reasons."""
     for name, value in _sent(request):
         try:
             json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
@@ -26,7 +26,20 @@ def unwritable(request: Request, error: Exception) -> InvalidArgument | None:
                 f"{type(value).__name__!r}), which cannot be sent, because it is not JSON: {reason}. Give it as "
                 "strings, finite numbers, booleans, None, lists and dicts."
             )
+    for number, message in enumerate(request.messages, 1):
+        for text in (message.content, *(call.arguments for call in message.tool_calls)):
+            try:
+                text.encode()
+            except UnicodeEncodeError as reason:
+                return _half(number, message, text, reason.start)
     return None
+
+
+def _half(number: int, message: Message, text: str, at: int) -> InvalidArgument:
+    return InvalidArgument(
+        f"Message {number} of the request (role {message.role!r}) cannot be sent: its character {at} is {text[at]!r}, "
+        "half of a surrogate pair, which is no text. Leave such halves out: `text.encode(errors='ignore').decode()`."
+    )
 
 
 def _sent(request: Request) -> Iterator[tuple[str, Any]]:

@@ -91,6 +91,7 @@ class Answer:
 
 
 Scripted: TypeAlias = "str | Answer | Sequence[Step]"
+"""What one call may be answered with: text, an `Answer`, or the steps of one."""
 
 
 class FakeBackend(Backend):

@@ -25,6 +25,7 @@ from . import Backend, _llama
 from ._chat import FIELDS, OPTIONS, ChatReply, chat_body
 from ._native import Settings
 from ._weights import EMBEDDED, find_weights, resolve_weights
+from ._writable import NOT_JSON, unwritable
 
 _FIELDS = {**FIELDS, ModelOption.TOP_K: "top_k"}
 # Temperature and top_p are the model card's; the engine's own defaults are for larger models. So small a model may go
@@ -144,7 +145,9 @@ def _body(request: Request) -> bytes:
     # A chunk for every batch of the prompt: at each one a cancelled call can stop.
     try:
         return msgspec.json.encode({**body, "return_progress": True, **request.extra})
-    except TypeError as error:
+    except NOT_JSON as error:
+        if (mistake := unwritable(request, error)) is not None:
+            raise mistake from error
         raise RequestRefused(f"The request cannot be written as JSON: {error}.", backend="llamacpp") from error
 
 

@@ -28,6 +28,7 @@ _OPTIONS = {
     ModelOption.TOP_P: "top_p",
     ModelOption.TOP_K: "top_k",
     ModelOption.MAX_NEW_TOKENS: "num_predict",
+    ModelOption.CONTEXT_WINDOW: "num_ctx",
     ModelOption.SEED: "seed",
     ModelOption.STOP_SEQUENCES: "stop",
 }

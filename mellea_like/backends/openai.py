@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _USUAL_PLACE = "https://api.openai.com/v1"
 
 Transport: TypeAlias = Literal["httpx", "aiohttp"]
+"""The package that carries the bytes."""
 
 
 class OpenAIBackend(ChatHttpBackend):
@@ -35,19 +36,18 @@ class OpenAIBackend(ChatHttpBackend):
 
     Args:
         model_id: The model as the server knows it.
-        base_url: Where the server answers; see above.
-        api_key: The key; see above.
+        base_url: Where the server answers; None for what is said above.
+        api_key: The key; None for what is said above.
         transport: What carries the bytes: `"httpx"`, or `"aiohttp"`, which costs less where a server is fast, and needs
             the extra `aiohttp`. Everything else is the same with both.
-        timeout: Seconds of silence after which a call fails; None waits for ever.
+        timeout: Seconds of silence, between two pieces of the answer or before the first, after which the call fails;
+            None waits for ever. `ModelOption.STREAM_TIMEOUT` sets it for one call.
         connect_timeout: Seconds for making the connection.
         total_timeout: Seconds for the whole answer; None for no limit.
-        retries: How often a call is tried again before its first text.
-        max_concurrency: Calls that may run at once; None for no limit.
+        retries: How often a call is tried again that found nobody, was told 429 or got a 5xx, before its first text.
+        max_concurrency: Calls that may run at once; further ones wait in line. None for no limit.
         requests_per_second: Calls that may begin in a second; None for no limit.
         model_options: Options for every call through this backend.
-
-    `HttpBackend` says more about them.
 
     Raises:
         InvalidArgument: a number is out of range, or the address is none.

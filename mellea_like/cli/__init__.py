@@ -1,16 +1,15 @@
 """The `mellea-like` command: one file here per subcommand, each with a function `add_to`.
 
-This file knows how a command line is read and how a failure is shown; it does not know what a command does.
+This file knows how a command line is read; it does not know what a command does.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
-from ..errors import MelleaError
 from . import ask, chat, models, prompt, run, serve
+from .endings import ending_well
 
 COMMANDS = (chat, ask, models, run, prompt, serve)
 
@@ -28,7 +27,7 @@ Each command has its own: mellea-like ask --help
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (the process's own where None) and return its exit code.
 
-    A failure is one line on stderr and exit code 1; Ctrl-C is exit code 130.
+    A failure is one line on stderr, and its exit code says which kind it is; Ctrl-C is exit code 130.
 
     Example:
         ```python
@@ -37,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         main(["models", "list"])
         ```
     """
+    return ending_well(lambda: _obeyed(argv))
+
+
+def _obeyed(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="mellea-like",
         description="Generative programming in Python.",
@@ -47,11 +50,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in COMMANDS:
         command.add_to(commands)
     arguments = parser.parse_args(argv)
-    try:
-        code: int = arguments.run(arguments)
-    except MelleaError as error:
-        print(f"mellea-like: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    code: int = arguments.run(arguments)
     return code

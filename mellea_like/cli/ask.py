@@ -46,20 +46,14 @@ def add_to(commands: Commands) -> None:
     )
     add_settings(parser)
     parser.add_argument("--stats", action="store_true", help="tokens and times, on stderr")
-    parser.set_defaults(run=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    from .endings import ending_well
-
-    return ending_well(lambda: _ask(arguments))
+    parser.set_defaults(run=_ask)
 
 
 def _ask(arguments: argparse.Namespace) -> int:
     from ..errors import InvalidArgument
     from .settings import opened
 
-    given = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
+    given = "" if sys.stdin.isatty() else sys.stdin.read()
     question = " ".join(arguments.question)
     if not (question or given).strip():
         raise InvalidArgument('There is no question. Write: mellea-like ask "…"')

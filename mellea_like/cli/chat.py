@@ -42,13 +42,7 @@ def add_to(commands: Commands) -> None:
     )
     add_settings(parser)
     parser.add_argument("-l", "--load", metavar="FILE", help="go on with a conversation that /save kept")
-    parser.set_defaults(run=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    from .endings import ending_well
-
-    return ending_well(lambda: _chat(arguments))
+    parser.set_defaults(run=_chat)
 
 
 def _chat(arguments: argparse.Namespace) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
+from typing import Any
 
-from ..errors import BackendError, InvalidArgument, MelleaError, OutputError, WrongUse
+from ..errors import BackendError, InvalidArgument, MelleaError, NodeFailed, OutputError, WrongUse
 
 ANSWERED = 0
 NOT_MET = 1
@@ -28,24 +30,53 @@ exit codes:
 
 def ending_well(command: Callable[[], int]) -> int:
     """Run a command and return its exit code; a failure is one line on stderr."""
+    _prepare_streams()
     try:
-        return command()
+        try:
+            return command()
+        finally:
+            sys.stdout.flush()  # here, where it can still be said that nobody reads, or that the disk is full
     except KeyboardInterrupt:
         return INTERRUPTED
     except MelleaError as error:
         failure: BaseException = error
-    except BrokenPipeError:
-        # What is still to be written goes nowhere, or Python would complain about it when it leaves.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NO_READER
     except OSError as error:
+        _let_go_of_output()
+        if isinstance(error, BrokenPipeError):
+            return NO_READER
         failure = error
     print(f"mellea-like: {one_line(failure)}", file=sys.stderr)
     return exit_code(failure)
 
 
+def _prepare_streams() -> None:
+    """Open the streams that were closed before Python began, and let none fail at a character that it cannot write."""
+    if sys.stdin is None:
+        sys.stdin = _nowhere("r")
+    if sys.stdout is None:
+        sys.stdout = _nowhere("w")
+    if sys.stderr is None:
+        sys.stderr = _nowhere("w")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _nowhere(mode: str) -> Any:
+    return open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8", closefd=False)
+
+
+def _let_go_of_output() -> None:
+    """Send what cannot be written nowhere, or Python would complain about it when it leaves."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def exit_code(error: BaseException) -> int:
-    """Return the exit code that an error stands for."""
+    """Return the exit code that an error stands for; a node's failure stands for what the node raised."""
+    if isinstance(error, NodeFailed) and isinstance(error.raised, MelleaError):
+        return exit_code(error.raised)
     if isinstance(error, OutputError):
         return NOT_MET
     if isinstance(error, BackendError):

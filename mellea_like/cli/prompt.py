@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from . import endings
 from .run import add_variables, as_json, variables
 
 if TYPE_CHECKING:
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 def add_to(commands: Commands) -> None:
     """Add the command `prompt` to the command line."""
-    parser = commands.add_parser("prompt", help="ask a model with a prompt file")
+    parser = commands.add_parser(
+        "prompt",
+        help="ask a model with a prompt file",
+        epilog=endings.EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("name", help="the prompt's name, or its path")
     add_variables(parser)
     parser.add_argument("--prompts", metavar="FOLDER", help="a folder of prompts to look in first")

@@ -9,17 +9,24 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgument
+from . import endings
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 UNANSWERED = 3
 """The exit code of a run that waits for an answer when there is no more input."""
+_WAITS = "a run that waits for an answer when there is no more input ends with 3 too\n"
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands `run`, `lint` and `schema` to the command line."""
-    run = commands.add_parser("run", help="run a graph file")
+    run = commands.add_parser(
+        "run",
+        help="run a graph file",
+        epilog=endings.EXIT_CODES + _WAITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     run.add_argument("graph", metavar="GRAPH.yaml", help="the graph file")
     add_variables(run)
     run.add_argument("--stream", action="store_true", help="print the models' text as it comes")
@@ -70,13 +77,16 @@ def variables(given: Iterable[str]) -> dict[str, Any]:
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
-    """Write a value for the screen; objects of a prompt's `schema` as their fields."""
+    """Write any value as JSON that standard output can take; what is not JSON is shown, and NaN is null."""
+    from ..encoding.json_form import JSONForm
 
-    def plain(inner: Any) -> Any:
-        dump = getattr(inner, "model_dump", None)
-        return dump() if dump is not None else str(inner)
-
-    return json.dumps(value, ensure_ascii=False, indent=indent, default=plain)
+    plain = json.loads(JSONForm(error_text=str).value(value))
+    text = json.dumps(plain, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(plain, indent=indent)
+    return text
 
 
 def _run(arguments: argparse.Namespace) -> int:

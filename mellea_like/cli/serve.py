@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "MELLEA_LIKE_API_KEY"
 
+_LAST_PORT = 65_535
+
 
 def add_to(commands: Commands) -> None:
     """Add the command `serve` to the command line."""
@@ -46,6 +48,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    if not 0 <= arguments.port <= _LAST_PORT:
+        raise InvalidArgument(f"--port is {arguments.port}; ports go from 1 to {_LAST_PORT}, and 0 takes a free one.")
     try:
         from ..server import app, loading, running  # starlette and uvicorn, which no other command needs
     except ImportError as error:
@@ -65,7 +69,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             input_key=arguments.input_key,
             threads=limits.running,
         )
-        served = app.asgi_app(answerer, limits=limits, access=access)
+        served = app.application(answerer, limits, access)
         print(f"Serving {answerer.models[0]} at {running.address_of(bound)} (Ctrl-C ends it)", flush=True)
         running.server_of(served, grace=arguments.grace, log_level=level).run(sockets=[bound])
     return 0

@@ -16,10 +16,9 @@ from functools import partial
 from typing import Any
 
 from ..log import Log
-from ..partial.json_tree import Shape
 from ..telemetry.telling import logger
 from . import cells
-from .picture import Picture
+from .picture import Drawing
 
 PACE = 0.1
 """Seconds between two updates, at least; the first text and the end are shown at once."""
@@ -44,17 +43,15 @@ class Showing:
 
     Args:
         log: What is shown.
+        picture: How it is drawn.
         keep: What must not be collected while it is shown: the thunk.
-        shape: As for `Picture`.
-        events: As for `Picture`.
     """
 
-    def __init__(self, log: Log, *, keep: object, shape: Shape | None = None, events: bool = True) -> None:
+    def __init__(self, log: Log, picture: Drawing, *, keep: object) -> None:
         from IPython import display as pages
 
         display: Callable[..., Any] = pages.display
-        self._log, self._keep = log, keep
-        self._picture = Picture(log, shape=shape, events=events)
+        self._log, self._picture, self._keep = log, picture, keep
         self._shown: Future[None] = Future()
         self._shown.set_running_or_notify_cancel()  # so that whoever gives up waiting does not cancel it
         ended = log.end is not None

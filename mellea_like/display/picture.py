@@ -6,6 +6,7 @@ It reads a log and holds no thunk. What it draws is plain HTML and Markdown in w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..events import Cancelled, Checked, Delta, Event, Failed, Finished, Retried, Thinking, ToolCallEvent
 from ..log import Log
@@ -19,8 +20,32 @@ from .growing import growing_html
 TAIL = 10_000
 """Characters of a running text that are drawn: the end of it, so that a long one costs no more with every update."""
 
-_WRAP = "white-space: pre-wrap"
-_FAINT = "opacity: 0.6"
+WRAP = "white-space: pre-wrap"
+"""The style of text that is drawn as it was written."""
+FAINT = "opacity: 0.6"
+"""The style of what is not the answer."""
+
+
+class Drawing(Protocol):
+    """What can be drawn of a log, while it grows and when it has ended."""
+
+    def look(self) -> bool:
+        """Take in what the log says by now; return whether there was anything new."""
+
+    def live_html(self) -> str:
+        """Draw what has come so far, as HTML."""
+
+    def html(self) -> str:
+        """Draw what it came to, as HTML."""
+
+    def markdown(self) -> str:
+        """Draw what it came to, as Markdown."""
+
+    def live_bundle(self) -> dict[str, str]:
+        """Give the picture of a log that still grows, in the forms that a notebook chooses from."""
+
+    def bundle(self) -> dict[str, str]:
+        """Give the picture of a log that has ended, likewise."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,7 +120,7 @@ class Picture:
     def live_html(self) -> str:
         """Draw what has come so far: the text, or, of a judged call, every attempt with its verdicts."""
         if not self._open:
-            return f'<div style="{_FAINT}">\N{HORIZONTAL ELLIPSIS}</div>'
+            return f'<div style="{FAINT}">\N{HORIZONTAL ELLIPSIS}</div>'
         attempts = sorted(self._attempts.values(), key=lambda attempt: attempt.number)
         named = self._judged or self._log.accepted is None
         drawn = "".join(self._attempt_html(attempt, named=named) for attempt in attempts)
@@ -109,16 +134,16 @@ class Picture:
         verdicts = "".join(f"<div>{html_text(_verdict(verdict))}</div>" for verdict in attempt.verdicts)
         if attempt.void is not None:
             told = verdicts or f"<div>{html_text(attempt.void)}</div>"
-            return f'<div style="{_FAINT}"><em>attempt {attempt.number}</em>, given up{told}</div>'
-        head = f'<div style="{_FAINT}"><em>attempt {attempt.number}</em></div>' if named else ""
+            return f'<div style="{FAINT}"><em>attempt {attempt.number}</em>, given up{told}</div>'
+        head = f'<div style="{FAINT}"><em>attempt {attempt.number}</em></div>' if named else ""
         return head + self._text_html(attempt) + verdicts
 
     def _text_html(self, attempt: _Attempt) -> str:
         if attempt.answer is not None and attempt.text:
             return growing_html(seen(attempt.answer))
         if not attempt.text and attempt.thinking:
-            return f'<div style="{_WRAP}; {_FAINT}"><em>thinking</em>: {_tail(attempt.thinking)}</div>'
-        return f'<div style="{_WRAP}">{_tail(attempt.text)}</div>' if attempt.text else ""
+            return f'<div style="{WRAP}; {FAINT}"><em>thinking</em>: {tail_html(attempt.thinking)}</div>'
+        return f'<div style="{WRAP}">{tail_html(attempt.text)}</div>' if attempt.text else ""
 
     # --- when it has ended ------------------------------------------------------------------------------------------
 
@@ -135,7 +160,7 @@ class Picture:
             attempt.answer.finish()
         text = attempt.text
         body = growing_html(seen(attempt.answer)) if attempt.answer is not None and text else ""
-        body = body or f'<div style="{_WRAP}">{html_text(text)}</div>'
+        body = body or f'<div style="{WRAP}">{html_text(text)}</div>'
         end = "".join(f"<div><em>{html_text(line)}</em></div>" for line in _end_lines(self._log))
         return body + "".join(map(_call_html, self._calls)) + end
 
@@ -150,13 +175,14 @@ class Picture:
         return {"text/plain": self.live_text(), "text/html": self.live_html()}
 
 
-def _tail(text: str) -> str:
-    return html_text(text if len(text) <= TAIL else f"\N{HORIZONTAL ELLIPSIS}{text[-TAIL:]}")
+def tail_html(text: str, most: int = TAIL) -> str:
+    """Draw the end of a text: at most `most` characters of it."""
+    return html_text(text if len(text) <= most else f"\N{HORIZONTAL ELLIPSIS}{text[len(text) - most :]}")
 
 
 def _waiting(attempts: list[_Attempt]) -> str:
     writes = any(a.void is None and (a.text or a.thinking) for a in attempts)
-    return "" if writes else f'<div style="{_FAINT}">\N{HORIZONTAL ELLIPSIS}</div>'
+    return "" if writes else f'<div style="{FAINT}">\N{HORIZONTAL ELLIPSIS}</div>'
 
 
 def _verdict(verdict: Checked) -> str:

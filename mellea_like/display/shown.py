@@ -8,7 +8,7 @@ from ..log import Log
 from ..partial.json_tree import Shape
 
 if TYPE_CHECKING:
-    from .picture import Picture
+    from .picture import Drawing
 
 
 class Shown:
@@ -25,7 +25,7 @@ class Shown:
 
         if not notebook_runs():
             raise NotImplementedError  # IPython's word for: show its `repr`
-        Showing(self._log, keep=self, shape=self._shape)
+        Showing(self._log, self._picture(), keep=self)
 
     def _repr_markdown_(self) -> str:
         return self._picture().markdown()
@@ -34,9 +34,9 @@ class Shown:
         picture = self._picture()
         return picture.html() if self._log.end is not None else picture.live_html()
 
-    def _picture(self) -> Picture:
+    def _picture(self, *, events: bool = True) -> Drawing:
         from .picture import Picture
 
-        picture = Picture(self._log, shape=self._shape)
+        picture = Picture(self._log, shape=self._shape, events=events)
         picture.look()
         return picture

@@ -86,6 +86,10 @@ class BlockEncoder(ABC):
     def _noted(self, name: str, payload: Any, *, passing: bool = False) -> list[Frame]:
         """Something that is no part of the answer; `passing` is of no use later."""
 
+    def _given_up(self, void: list[str], about: Frame) -> list[Frame]:
+        """An attempt is no part of the answer, nor are the blocks `void`, which were shown of it."""
+        return self._noted("retried", {**about, "void": void})
+
     @abstractmethod
     def _failed(self, text: str, error: BaseException) -> list[Frame]: ...
 
@@ -204,12 +208,15 @@ class BlockEncoder(ABC):
             self._finish_call(self._calling.pop(key), cut=False)
 
     def _grow_call(self, call: Calling, event: ToolCallEvent) -> None:
-        if not (event.complete and call.pieces):  # else it was told in pieces, which the complete one repeats
-            call.pieces.append(event.arguments)
+        fragment = event.arguments
+        if event.complete:  # it repeats the pieces in which it was told
+            told = "".join(call.pieces)
+            fragment = fragment[len(told) :] if fragment.startswith(told) else ""
+        call.pieces.append(fragment)
         if not call.id and call.name:
             self._announce(call)
-        elif call.id and not event.complete and event.arguments:
-            self._out += self._call_grown(call, event.arguments)
+        elif call.id and fragment:
+            self._out += self._call_grown(call, fragment)
 
     def _announce(self, call: Calling) -> None:
         call.id = call.given or f"call-{self._next()}"
@@ -278,8 +285,8 @@ class BlockEncoder(ABC):
         self._out += self._noted("verdict", {**said, "reason": event.reason, **whose(event)})
 
     def _on_retried(self, event: Any) -> None:
-        void = self._void(("", event.void))
-        self._out += self._noted("retried", {"attempt": event.void, "reason": event.reason, "void": void})
+        about = {"attempt": event.void, "reason": event.reason}
+        self._out += self._given_up(self._void(("", event.void)), about)
 
     def _on_custom(self, event: Any) -> None:
         self._out += self._noted(getattr(event, "name", "") or "custom", event.payload)
@@ -297,8 +304,8 @@ class BlockEncoder(ABC):
             self._told(event)
 
     def _stop(self, kind: Literal["finished", "cancelled"], event: Any) -> None:
-        self._close_all()
         self._outcome.kind, self._outcome.event = kind, event
+        self._close_all()
         self._used(event)
 
     def _used(self, event: Any) -> None:
@@ -315,8 +322,8 @@ class BlockEncoder(ABC):
             self._outcome.kind = "cancelled"
 
     def _break_off(self, error: BaseException) -> None:
-        self._close_all()
         self._outcome.kind = "failed"
+        self._close_all()
         self._out += self._failed(self._error_text(error), error)
 
     def _on_finished(self, event: Any) -> None:

@@ -29,8 +29,7 @@ class RunEncoder(BlockEncoder):
         self._out += self._draft(event, "text", event.content, attempt=event.draft)
 
     def _at_draft_discarded(self, event: Any) -> None:
-        said = {"attempt": event.draft, "reason": event.reason, "void": [], **whose(event)}
-        self._out += self._noted("retried", said)
+        self._out += self._given_up([], {"attempt": event.draft, "reason": event.reason, **whose(event)})
 
     def _at_validation(self, event: Any) -> None:
         self._on_checked(event)
@@ -76,8 +75,7 @@ class RunEncoder(BlockEncoder):
     def _at_node_retry(self, event: Any) -> None:
         self._close_of(event)
         void = [b.id for b in self._closed if b.node == label_of(event) and b.first >= event.discard_from_seq]
-        said = {"attempt": event.attempt, "reason": None, "void": void, **whose(event)}
-        self._out += self._noted("retried", said)
+        self._out += self._given_up(void, {"attempt": event.attempt, "reason": None, **whose(event)})
 
     def _close_of(self, event: Any) -> None:
         """Close the text of the generation that an event is of, or, where it is of none, of its node's generations."""

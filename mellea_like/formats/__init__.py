@@ -6,9 +6,17 @@ pydantic does both; it is imported when the first format is used.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args, get_origin
 
 from ..errors import InvalidArgument, OutputParseError
 from ..partial.growing_answer import json_in
@@ -21,6 +29,9 @@ if TYPE_CHECKING:
     from .shapes import TypeShape
 
 T = TypeVar("T")
+
+STREAMS = frozenset({AsyncIterator, AsyncIterable, AsyncGenerator, Iterator, Iterable, Generator})
+"""Types of items that come one by one; a JSON list has room for them."""
 
 
 class Format(Generic[T]):
@@ -41,7 +52,10 @@ class Format(Generic[T]):
             self._adapter: TypeAdapter[T] = TypeAdapter(kind)
             self.schema: Mapping[str, Any] = self._adapter.json_schema()
         except PydanticUserError as error:
-            raise InvalidArgument(f"format={kind!r} cannot be described as a JSON schema: {error.message}.") from error
+            raise InvalidArgument(
+                f"format={kind!r} cannot be described as a JSON schema: {error.message}. Give a type, such as a "
+                "pydantic model, a dataclass or `list[int]`."
+            ) from error
         self.shape: TypeShape = shape_of(self._adapter, kind)
 
     def parse(self, text: str) -> T:
@@ -79,9 +93,34 @@ class Format(Generic[T]):
 
 
 def format_of(kind: TypeForm[T]) -> Format[T]:
-    """Return the format of a type, built once."""
-    hashable: Any = kind  # a type is hashable, which its type does not say
-    return cast("Format[T]", _built(hashable))
+    """Return the format of a type, built once. An `Iterable` is read as a list, so that its items are validated.
+
+    Raises:
+        InvalidArgument: it is no type, or its items would come one by one.
+    """
+    if isinstance(kind, Mapping):
+        raise InvalidArgument(
+            "format= takes a type, and was given a dict. An answer is judged by a JSON schema with "
+            "`requirements=requires.json(schema)`."
+        )
+    wanted: Any = kind
+    if (get_origin(kind) or kind) is Iterable:
+        wanted = list.__class_getitem__(get_args(kind) or Any)
+    elif get_origin(kind) in STREAMS:
+        raise InvalidArgument(
+            f"format={kind!r} is no type of a whole answer. Give `list[…]`; `thunk.items()` gives the items as they "
+            "come."
+        )
+    return cast("Format[T]", _built(wanted) if _is_hashable(wanted) else Format(wanted))
+
+
+def _is_hashable(kind: Any) -> bool:
+    # Types are, but an `Annotated` one may hold anything.
+    try:
+        hash(kind)
+    except TypeError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=128)

@@ -69,7 +69,7 @@ class StateGraph:
         Raises:
             GraphInvalid: there is a node of this name, or the name is START's or END's.
             UnknownName: there is no such type.
-            InvalidArgument: `loop_limit` is below 1.
+            InvalidArgument: `loop_limit` is below 1, or `timeout` not above 0.
         """
         if not isinstance(name, str):
             name, node = getattr(name, "__name__", type(name).__name__), name
@@ -88,7 +88,9 @@ class StateGraph:
         for setting in config:
             if setting not in SETTINGS[kind] and setting not in _OWN:
                 raise unknown_name(f"setting of {kind!r} called", setting, (*SETTINGS[kind], *_OWN))
-        loop_limit = config.get("loop_limit")
+        timeout, loop_limit = config.get("timeout"), config.get("loop_limit")
+        if timeout is not None and not timeout > 0:
+            raise InvalidArgument(f"timeout of {name!r} is {timeout!r}; an attempt takes more than 0 seconds.")
         if loop_limit is not None and loop_limit < 1:
             raise InvalidArgument(f"loop_limit of {name!r} is {loop_limit!r}; a node runs at least once.")
         self._nodes[name] = NodeSpec(
@@ -97,7 +99,7 @@ class StateGraph:
             function=node,
             config={key: value for key, value in config.items() if key not in _OWN},
             retry=retry_policy(config.get("retry")),
-            timeout=config.get("timeout"),
+            timeout=timeout,
             loop_limit=loop_limit,
             loop_exit=canonical(config.get("loop_exit") or END),
         )

@@ -5,9 +5,10 @@ A function may return, or be a generator, synchronous or asynchronous; what it y
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -16,7 +17,7 @@ from ..errors import GraphInvalid
 from ..home import is_async
 from ..thunk import ModelOutputThunk
 from .events import MessageComplete, MessageStart, Place, Token, text_said
-from .now import Now
+from .now import Now, Outbox
 from .outcomes import Outcome, outcome_of, text_update
 from .state import StateForm
 
@@ -26,7 +27,13 @@ NAMES = ("state", "input", "output", "inputs", "context", "config", "runtime", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What a node's function is given as `runtime`: the call's `context` and `config`, and the writer of `custom`."""
+    """What a node's function is given as `runtime`.
+
+    Args:
+        context: The `context` that the run was called with.
+        config: The config that it was called with.
+        stream_writer: Says something to readers of the mode `custom`; see `get_stream_writer`.
+    """
 
     context: Any
     config: Mapping[str, Any]
@@ -200,12 +207,21 @@ async def _generated(now: Now, form: StateForm, source: Any) -> Outcome:
 
     async def drain() -> None:
         async with aclosing(source) as items:
+            count = 0
             async for item in items:
                 take(item)
+                count += 1
+                if not count % Outbox.AT_ONCE:  # one that never waits could not be stopped
+                    await asyncio.sleep(0)
 
     def pump() -> None:
-        for item in source:
-            take(item)
+        with closing(source):
+            for number, item in enumerate(source, 1):
+                if not now.live:  # nobody could stop it from outside
+                    return
+                take(item)
+                if not number % Outbox.AT_ONCE:
+                    now.running.outbox.caught_up()
 
     try:
         await now.ask(pump if inspect.isgenerator(source) else drain)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-from ..content import Message, ToolCall
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError
+from pydantic_core import PydanticSerializationError
+
+from ..content import Message
+from ..saving import message_from_plain, message_to_plain
 from .commands import Send
 
 _KIND = "__kind__"
@@ -118,23 +124,30 @@ def _pending_from_plain(saved: Mapping[str, Any]) -> Pending:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Message):
-        calls = [{"name": call.name, "arguments": call.arguments, "id": call.id} for call in value.tool_calls]
-        return {
-            _KIND: "message",
-            "role": value.role,
-            "content": value.content,
-            "tool_calls": calls,
-            "tool_call_id": value.tool_call_id,
-        }
+        return {_KIND: "message", **message_to_plain(value)}
     if isinstance(value, Send):
         return {_KIND: "send", "node": value.node, "arg": _plain(value.arg)}
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
+        plain = {name: _plain(inner) for name, inner in value.items()}
+        return {_KIND: "mapping", "items": plain} if _KIND in plain else plain
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if isinstance(value, tuple):
         return {_KIND: "tuple", "items": [_plain(inner) for inner in value]}
-    return value
+    return _object_to_plain(value) if isinstance(value, BaseModel) or _is_dataclass(value) else value
+
+
+def _is_dataclass(value: object) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
+
+
+def _object_to_plain(value: Any) -> Any:
+    kind = type(value)
+    try:
+        plain = TypeAdapter(kind).dump_python(value, mode="json")
+    except (PydanticSchemaGenerationError, PydanticSerializationError):  # a store that writes files says so
+        return value
+    return {_KIND: "object", "module": kind.__module__, "name": kind.__qualname__, "value": plain}
 
 
 def _restored(value: Any) -> Any:
@@ -144,10 +157,23 @@ def _restored(value: Any) -> Any:
         return value
     match value.get(_KIND):
         case "message":
-            calls = tuple(ToolCall(**call) for call in value["tool_calls"])
-            return Message(value["role"], value["content"], tool_calls=calls, tool_call_id=value["tool_call_id"])
+            return message_from_plain({name: inner for name, inner in value.items() if name != _KIND})
         case "send":
             return Send(value["node"], _restored(value["arg"]))
         case "tuple":
             return tuple(_restored(inner) for inner in value["items"])
+        case "object":
+            return _object_from_plain(value)
+        case "mapping":
+            value = value["items"]
     return {name: _restored(inner) for name, inner in value.items()}
+
+
+def _object_from_plain(saved: Mapping[str, Any]) -> Any:
+    """Build a model or dataclass again; where its class is not there (nothing is imported for it), a dict stays."""
+    found: Any = sys.modules.get(saved["module"])
+    for name in saved["name"].split("."):
+        found = getattr(found, name, None)
+    if isinstance(found, type) and (issubclass(found, BaseModel) or is_dataclass(found)):
+        return TypeAdapter(found).validate_python(saved["value"])
+    return saved["value"]

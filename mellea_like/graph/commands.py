@@ -76,7 +76,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupt:
-    """A question that a run waits with; `value` is what `interrupt(value)` was given."""
+    """A question that a run waits with, as `invoke` and the stream modes show it under `"__interrupt__"`.
+
+    Args:
+        value: What `interrupt(value)` was given; None where the run was to stop there, and nothing is asked.
+        id: Which question of the run it is: the subgraphs that it is in, the step and the node.
+    """
 
     value: Any
     id: str = ""

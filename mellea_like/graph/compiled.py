@@ -79,7 +79,7 @@ class CompiledGraph:
             backend=settings.backend or self.backend,
             limit=settings.recursion_limit or self.recursion_limit,
         )
-        return GraphRun.of(log, events_of(running, self.spec, given))
+        return GraphRun.begun(log, events_of(running, self.spec, given))
 
     def astream(
         self,

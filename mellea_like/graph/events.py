@@ -256,13 +256,14 @@ class ToolCallComplete(GraphEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation(GraphEvent):
-    """A requirement was judged; see `Checked`."""
+    """A requirement was judged, for the draft of number `draft`; see `Checked`."""
 
     type: ClassVar[str] = "validation"
 
     requirement: str = ""
     passed: bool | None = None
     reason: str | None = None
+    draft: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

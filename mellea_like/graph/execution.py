@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..content import Message
-from ..errors import GraphError, Interrupted, InvalidUpdate, MelleaError, NothingToResume
+from ..errors import GraphError, Interrupted, InvalidArgument, InvalidUpdate, MelleaError, NothingToResume
 from ..events import Said
 from .checkpoints import Checkpoint, from_plain, to_plain
-from .commands import NOTHING, Command
+from .commands import NOTHING, Command, gotos
 from .events import CheckpointSaved, ExecutionCancelled, ExecutionComplete, ExecutionError, ExecutionStart, Resumed
 from .now import Running
 from .scheduling import Level
@@ -72,6 +72,11 @@ async def _begun(level: Level, given: Any) -> None:
         if isinstance(given, Command) and given.update:
             writes = level.spec.form.writes(given.update, node="resume")
             kept = replace(kept, state=level.spec.form.applied(kept.state, [("resume", writes)]))
+        if isinstance(given, Command) and gotos(given.goto):
+            raise InvalidArgument(
+                f"{given!r} answers a run that waits; it goes on where it waits, and nowhere else. Leave out `goto`, "
+                "or `resume`: without that, a run begins at `goto`, on the state that is kept."
+            )
         if not kept.pending:
             raise NothingToResume(
                 f"The run kept under thread_id {running.settings.thread_id!r} is through: there is nothing to go on "
@@ -82,10 +87,10 @@ async def _begun(level: Level, given: Any) -> None:
         running.say(Resumed(place=level.place, step=level.step))
         return
     state = _as_state(level.spec.form, given)
-    await level.begin(given, state, None if kept is None else kept.state)
+    await level.begin(state if isinstance(given, Command) else given, state, None if kept is None else kept.state)
     level.step = 0 if kept is None else kept.step
     running.say(ExecutionStart(place=level.place, input=given, state=level.state))
-    await level.first()
+    await level.first(gotos(given.goto) if isinstance(given, Command) else ())
 
 
 async def _kept(running: Running) -> Checkpoint | None:

@@ -76,6 +76,12 @@ class ExecutionContext:
     trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     executed_data: list[dict[str, Any]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        empty: dict[str, Any] = {"chat_history": [], "variables": {}, "state": {}, "executed_data": []}
+        for name, nothing in empty.items():
+            if getattr(self, name) is None:
+                setattr(self, name, nothing)
+
 
 class Executor:
     """Runs a graph for sessions whose states are kept.

@@ -143,6 +143,11 @@ def tell_returned(now: Now, update: Mapping[str, Any] | None) -> None:
             )
 
 
+def _verdict(event: Checked) -> dict[str, Any]:
+    named = {"requirement": event.requirement, "passed": event.passed, "reason": event.reason}
+    return named | {"draft": event.attempt}
+
+
 def _call(event: ToolCallEvent) -> dict[str, Any]:
     return {"call_id": event.id, "name": event.name or "", "arguments": event.arguments}
 
@@ -151,7 +156,7 @@ _TOLD: dict[type[Event], Any] = {
     Delta: (Draft, lambda e: {"content": e.text, "draft": e.attempt}),
     Thinking: (ReasoningToken, lambda e: {"content": e.text}),
     Retried: (DraftDiscarded, lambda e: {"draft": e.void, "reason": e.reason}),
-    Checked: (Validation, lambda e: {"requirement": e.requirement, "passed": e.passed, "reason": e.reason}),
+    Checked: (Validation, _verdict),
     ToolCallEvent: (ToolCallStart, _call),
     ToolResult: (ToolCallComplete, lambda e: {"call_id": e.id, "name": e.name, "output": e.text, "ok": e.ok}),
 }

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
+import threading
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, ContextVar
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from ..backends import Backend
 from ..errors import GraphError, Interrupted
@@ -23,7 +24,6 @@ from ..events import Event, Usage
 from ..home import Home
 from ..log import Log
 from ..telemetry import listening
-from ..waiting import this_thread
 from .checkpoints import Checkpoint, StateBackend
 from .events import CustomSaid, Namespace, Place
 from .settings import Settings
@@ -33,9 +33,12 @@ R = TypeVar("R")
 
 
 class Outbox:
-    """What other threads have to say to the library's loop: told in order, with one wake-up for all that waits."""
+    """What other threads have to say to the library's loop: told in order, with one wake-up for much that waits."""
 
     __slots__ = ("_loop", "_todo", "_woken")
+
+    AT_ONCE: Final = 256
+    """How much is told in one turn of the loop, which has others to serve than the one that says more every moment."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -47,12 +50,27 @@ class Outbox:
         self._todo.append(work)
         if not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self.empty)
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def caught_up(self) -> None:
+        """Wait until all that was said so far is told; for whoever says much, on a thread of its own."""
+        told = threading.Event()
+        self.post(told.set)
+        told.wait()
 
     def empty(self) -> None:
-        """Do what waits; on the library's loop."""
+        """Do what waits now; on the library's loop."""
+        self._tell(len(self._todo))
+
+    def _wake(self) -> None:
         self._woken = False
-        while self._todo:
+        self._tell(self.AT_ONCE)
+        if self._todo and not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._wake)
+
+    def _tell(self, most: int) -> None:
+        for _ in range(min(most, len(self._todo))):
             self._todo.popleft()()
 
 
@@ -76,7 +94,6 @@ class Running:
         self.checkpointer = checkpointer
         self.backend = backend
         self.limit = limit
-        self.synchronous = this_thread.blocking or asyncio._get_running_loop() is None
         self.outer = at_work.get()
         self.inside = None if checkpointer is not None else _inside(self.outer)
         self.usage: Usage | None = None
@@ -281,7 +298,9 @@ class Now:
         return replace(self.place, thunk_id=f"t{next(self.running.thunk_numbers)}", metadata=dict(self.place.metadata))
 
     def passes_on(self, text: str) -> bool:
-        """Whether `text` is what a generation inside this node has just said, and told."""
+        """Whether `text` is what a generation inside this node has said; all of that is told then."""
+        for telling in self._tellers:  # before what the node makes of it
+            telling.tell()
         return any(telling.passes_on(text) for telling in self._tellers)
 
     async def drained(self) -> None:

@@ -10,6 +10,7 @@ from ..content import Message, ToolCall
 from ..errors import InvalidUpdate
 from ..parts import settled, thunks_in
 from ..roles import AIMessage
+from ..samples import UNPARSED
 from ..thunk import ModelOutputThunk
 from .commands import Command, Send, gotos
 from .events import InterruptEvent
@@ -128,24 +129,33 @@ async def _without_thunks(now: Now, update: Mapping[str, Any]) -> Mapping[str, A
         return update
     for thunk in running:
         await computed(now, thunk)
-    return {name: _value(value) for name, value in update.items()}
+    return {name: _said(value) if name == MESSAGES else _value(value) for name, value in update.items()}
+
+
+def _said(value: Any) -> Any:
+    """Return messages with an answer in place of each thunk; text would be taken for the user's."""
+    if isinstance(value, list | tuple):
+        return [_said(one) for one in value]
+    if not isinstance(value, ModelOutputThunk):
+        return settled(value)
+    return (
+        value.parsed if isinstance(value.parsed, Message) else AIMessage(value.value or "", tool_calls=value.tool_calls)
+    )
 
 
 def _value(value: Any) -> Any:
-    if isinstance(value, ModelOutputThunk):
-        return value.value if value.parsed is None else value.parsed
-    return settled(value)
+    return value.parsed if isinstance(value, ModelOutputThunk) else settled(value)
 
 
 def text_update(
-    now: Now, form: StateForm, text: str, *, parsed: Any = None, tool_calls: tuple[ToolCall, ...] = ()
+    now: Now, form: StateForm, text: str, *, parsed: Any = UNPARSED, tool_calls: tuple[ToolCall, ...] = ()
 ) -> dict[str, Any]:
     """Return what an answer writes: under the node's `state_key`; else a message, where the state has `messages`.
 
     Else it is `output`. An answer of a type is written as what it was parsed to, except as a message.
     """
     key = now.spec.config.get("state_key")
-    value = text if parsed is None or isinstance(parsed, Message) else parsed
+    value = text if parsed is UNPARSED or isinstance(parsed, Message) else parsed
     if key is not None and key != MESSAGES:
         return {key: value}
     if key == MESSAGES or has_messages(now, form):

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from ..errors import InvalidArgument, WrongUse, unknown_name
 
 RetryOn: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]"
+"""Errors that are worth another attempt: a kind, several, or a function that is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,10 @@ class RetryPolicy:
         """Return the seconds to wait before the attempt after `attempt`, None where there is to be none."""
         if attempt >= self.max_attempts or not self._worth_it(error):
             return None
-        wait = min(self.initial_interval * self.backoff_factor ** (attempt - 1), self.max_interval)
+        try:
+            wait = min(self.initial_interval * self.backoff_factor ** (attempt - 1), self.max_interval)
+        except OverflowError:  # after a thousand attempts
+            wait = self.max_interval
         return wait * (1 - random.random() / 2) if self.jitter else wait
 
     def _worth_it(self, error: BaseException) -> bool:

@@ -7,17 +7,20 @@ cancelled, and it stops when nobody can read it any more.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Self
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from ..closing import Closing
 from ..engine import Run
 from ..events import Said
 from ..log import Log
 from ..readers import NOTHING, Nothing, Reader
-from ..thunk import ModelOutputThunk
+from ..thunk import ComputedModelOutputThunk, ModelOutputThunk
 from .events import ExecutionComplete, InterruptEvent
 from .modes import View
+
+if TYPE_CHECKING:
+    from .picture import RunPicture
 
 
 class GraphRun(ModelOutputThunk[dict[str, Any]]):
@@ -38,9 +41,45 @@ class GraphRun(ModelOutputThunk[dict[str, Any]]):
     __slots__ = ()
 
     @classmethod
-    def of(cls, log: Log, source: AsyncGenerator[Said, None]) -> Self:
+    def begun(cls, log: Log, source: AsyncGenerator[Said, None]) -> Self:
         """Start a run that writes `log` from `source`."""
         return cls(log, Run(log, source))
+
+    def __await__(self) -> Generator[Any, Any, ComputedGraphRun]:
+        return self._computed().__await__()
+
+    async def _computed(self) -> ComputedGraphRun:
+        ending = super()._computed()
+        del self  # a kept traceback keeps its frames, and they would keep the run
+        return ComputedGraphRun((await ending)._log)
+
+    def result(self, timeout: float | None = None) -> ComputedGraphRun:
+        """Wait for the end, blocking this thread, and return the computed run; see `ModelOutputThunk.result`.
+
+        Args:
+            timeout: Seconds to wait; None waits for the end.
+
+        Raises:
+            ResultTimeout: it still runs after `timeout` seconds; it goes on.
+            MelleaError: what the run failed with.
+        """
+        log = self._log
+        try:
+            super().result(timeout)
+        finally:
+            del self
+        return ComputedGraphRun(log)
+
+    def _picture(self, *, events: bool = True) -> RunPicture:
+        from .picture import RunPicture
+
+        picture = RunPicture(self._log, events=events)
+        picture.look()
+        return picture
+
+    def __repr__(self) -> str:
+        told = self._picture().line()
+        return f"<{type(self).__name__} {self.state}{f': {told}' if told else ''}>"
 
     @property
     def interrupts(self) -> tuple[InterruptEvent, ...]:
@@ -59,6 +98,12 @@ class GraphRun(ModelOutputThunk[dict[str, Any]]):
             UnknownName: there is no such mode.
         """
         return StreamReader(self, View(stream_mode, subgraphs=subgraphs))
+
+
+class ComputedGraphRun(GraphRun, ComputedModelOutputThunk[dict[str, Any]]):
+    """A run that has come to its end: what `await run` gives."""
+
+    __slots__ = ()
 
 
 class StreamReader(Reader[Any], Closing):

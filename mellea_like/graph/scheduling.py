@@ -88,11 +88,12 @@ class Level:
         self.state = await self._written([("input", form.writes(state, node="input"))])
         self.outputs = {START: given}
 
-    async def first(self) -> None:
-        """Find the nodes of the first step."""
+    async def first(self, goto: tuple[str | Send, ...] = ()) -> None:
+        """Find the nodes of the first step: those that START leads to, or those that the call names itself."""
         begun = Task(node=NodeSpec(name=START), id="0:START")
-        now = Now.aside(self.running, self, begun.node)
-        outcome = await self._led_on(now, Outcome(output=self.input))
+        outcome = Outcome(output=self.input, goto=goto, exclusive=bool(goto))
+        if not goto:
+            outcome = await self._led_on(Now.aside(self.running, self, begun.node), outcome)
         self.tasks = self.paths.following([(begun, outcome)], step=self.step + 1)
 
     # --- keeping ----------------------------------------------------------------------------------------------------
@@ -131,6 +132,7 @@ class Level:
         taken = 0
         while self.tasks:
             if self._stops_before():
+                await self._keep()
                 break
             taken += 1
             if taken > self.running.limit:

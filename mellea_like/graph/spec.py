@@ -16,7 +16,11 @@ from .retrying import RetryPolicy
 from .state import StateForm
 
 START: Final = "__start__"
+"""Where a run begins: an edge from it leads to a first node. `"START"` and `"__start__"` mean the same."""
+
 END: Final = "__end__"
+"""Where a path of a run ends: an edge to it leads out of the graph. `"END"` and `"__end__"` mean the same."""
+
 _SPELLINGS = {"START": START, "__start__": START, "END": END, "__end__": END}
 
 NODE_TYPES: Final = (
@@ -65,7 +69,7 @@ class NodeSpec:
         name: Its name in the graph.
         type: One of `NODE_TYPES`.
         function: What runs: a callable, or the compiled graph of a subgraph; None where the type needs none.
-        config: The type's settings; see the file of the type in `nodes/`.
+        config: The type's settings, by their names in `SETTINGS`.
         retry: What is done when it fails; None fails the run.
         timeout: Seconds that one attempt may take; None for no limit.
         loop_limit: How often it runs in one run of the graph; None for any number.

@@ -22,7 +22,9 @@ MESSAGES = "messages"
 
 
 def add_messages(before: Any, more: Any) -> list[Message]:
-    """Append messages to those before: one or several, of whatever stands for one; see `as_message`.
+    """Append messages to those before: one or several.
+
+    Each is a `Message`, a user's text, `(role, text)`, or a dict with `role` and `content`.
 
     Args:
         before: What is there; None for nothing.

@@ -213,12 +213,27 @@ def _as_json(session_id: str, state: dict[str, Any]) -> str:
     try:
         return json.dumps(state)
     except (TypeError, ValueError, RecursionError) as error:
-        key = next((key for key, value in state.items() if not _is_json(value)), "")
+        key, value = _no_json(state)
         raise InvalidArgument(
             f"The state of session {session_id!r} cannot be written as JSON: its key {key!r} holds a "
-            f"{type(state.get(key)).__name__} ({error}). Keep text, numbers, lists and dicts in the state, or use "
-            "MemoryBackend."
+            f"{type(value).__name__} ({error}). Keep text, numbers, lists, dicts, pydantic models and dataclasses in "
+            "the state, or use MemoryBackend."
         ) from error
+
+
+def _no_json(state: dict[str, Any]) -> tuple[str, Any]:
+    """Find what is no JSON, at whatever depth: the path of keys to it, and what is there."""
+    found: Any = state
+    path, seen = list[str](), set[int]()
+    while isinstance(found, dict | list) and id(found) not in seen:
+        seen.add(id(found))
+        pairs = found.items() if isinstance(found, dict) else enumerate(found)
+        wrong = next(((key, inner) for key, inner in pairs if not _is_json(inner)), None)
+        if wrong is None:  # a key of it is, then
+            break
+        path.append(str(wrong[0]))
+        found = wrong[1]
+    return ".".join(path), found
 
 
 def _is_json(value: Any) -> bool:

@@ -102,7 +102,7 @@ async def worked(level: Workplace, task: Task, state: Any, inputs: Mapping[str, 
             name = "/".join((*level.ns, task.id))
             return Outcome(waiting=(InterruptEvent(place=now.place, id=name, value=asked.value),))
         except Exception as error:  # the user's code: whatever it raised, the node failed with it
-            delay = None if spec.retry is None else spec.retry.delay(attempt, error)
+            delay = await _delay(level, spec, attempt, error)
             running.say(
                 NodeError(place=now.place, attempt=attempt, task=task.id, error=error, will_retry=delay is not None)
             )
@@ -122,6 +122,17 @@ async def worked(level: Workplace, task: Task, state: Any, inputs: Mapping[str, 
         await asyncio.sleep(delay)
         attempt += 1
         task.nested.clear()
+
+
+async def _delay(level: Workplace, spec: NodeSpec, attempt: int, error: Exception) -> float | None:
+    """Return the seconds until the next attempt, None for no other; `retry_on` may be the user's own function."""
+    if spec.retry is None:
+        return None
+    try:
+        return await level.running.home.ask(spec.retry.delay, attempt, error)
+    except Exception as unsure:  # the user's code: the node failed with the first error, whatever this one is
+        error.add_note(f"Whether it is worth another attempt cannot be said: `retry_on` raised {unsure!r}.")
+        return None
 
 
 def _now(level: Workplace, task: Task, attempt: int, state: Any, inputs: Mapping[str, Any]) -> Now:

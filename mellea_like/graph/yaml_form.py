@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ..errors import InvalidArgument
 from ..prompts.file_form import type_named
@@ -38,6 +47,17 @@ class KeyForm(_Strict):
     def _is_a_type(cls, named: str) -> str:
         type_named(named)
         return named
+
+    @field_validator("default")
+    @classmethod
+    def _is_of_its_type(cls, default: Any, info: ValidationInfo) -> Any:
+        named = info.data.get("type")  # missing where it is no type, which is told by itself
+        if default is not None and named is not None:
+            try:
+                TypeAdapter(type_named(named)).validate_python(default, strict=True)
+            except ValidationError as error:
+                raise InvalidArgument(f"{default!r} is not of the type {named!r}") from error
+        return default
 
 
 class ToolForm(_Strict):

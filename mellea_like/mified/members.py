@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..component import as_json
-from ..content import Message
+from ..content import ImageBlock, Message
 from ..errors import unknown_name
 from ..parts import Component, has_components, images_in, settled, text_of
 from ..template import render, render_for
@@ -109,7 +109,7 @@ def _reads(thing: Any) -> bool:
     """Whether a thing says itself how it reads; one that was mified asks us."""
     if isinstance(thing, type) or hasattr(type(thing), CHOICE):
         return False
-    return isinstance(thing, str | Message | ModelOutputThunk | Component)
+    return isinstance(thing, str | Message | ImageBlock | ModelOutputThunk | Component)
 
 
 def _stored(thing: Any) -> dict[str, Any]:

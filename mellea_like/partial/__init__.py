@@ -20,6 +20,7 @@ from .json_tree import ATOM, LIST, OBJECT, STRING, Node, Shape, fault_told, told
 T = TypeVar("T")
 
 PartialState: TypeAlias = Literal["missing", "open", "done"]
+"""How far a value has been written: not begun, growing, or whole."""
 
 _ABSENT: Any = object()
 """Stands for plain data of which nothing is certain yet."""
@@ -35,14 +36,14 @@ class Partial(Generic[T]):
     Example:
         ```python
         from dataclasses import dataclass
-        from mellea_like import start_session
+        from mellea_like import Answer, start_session
 
         @dataclass
         class Person:
             name: str
             age: int
 
-        with start_session("fake", answers=['{"name": "A', 'da", "age": 3', '6}']) as m:
+        with start_session("fake", answers=Answer(['{"name": "A', 'da", "age": 3', '6}'])) as m:
             for p in m.instruct("Who?", format=Person, await_result=False).partials():
                 print(p.state, p["name"].so_far, p["age"].value)
             print(p.value)

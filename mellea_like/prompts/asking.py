@@ -30,6 +30,7 @@ USUAL_TEMPERATURE = 0.7
 """The temperature where neither the call nor the prompt file names one."""
 
 PromptName: TypeAlias = "str | PathLike[str] | Prompt"
+"""A prompt: its name or path, as for `load_prompt`, or one that has been read."""
 
 
 class PromptStream(Closing, Generic[T]):

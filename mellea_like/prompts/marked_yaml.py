@@ -19,12 +19,22 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str | int, ...]
 """Where something stands in a file: keys and positions from the top."""
 
+_MOST_COPIED = 100_000
+"""Values that the aliases of a file may stand for in all."""
+_DEEPEST = 100
+"""Levels of lists and mappings within one another, aliases written out."""
+_MERGE = "tag:yaml.org,2002:merge"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One mistake in a file: the line, counted from 1, what is wrong, and a word for its kind.
+    """One mistake in a file.
 
-    A warning may be meant; a file with any other fault is not run.
+    Args:
+        line: Where it is, counted from 1.
+        text: What is wrong.
+        code: A word for its kind.
+        warning: Whether it may be meant; a file with any other fault is not run.
     """
 
     line: int
@@ -113,7 +123,7 @@ def read_yaml(path: Path) -> MarkedYaml:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        InvalidFile: it cannot be read, is not YAML, is not a mapping, or writes a key twice.
+        InvalidFile: it cannot be read, is not YAML, is not a mapping, writes a key twice, or is far too much of it.
     """
     try:
         text = path.read_text("utf-8")
@@ -130,51 +140,124 @@ def parse_yaml(text: str, path: str) -> MarkedYaml:
     """
     import yaml  # 15 ms that a program without such files does not need
 
-    loader = (yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)(text)
+    kind = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+    loader = kind(text)
     try:
+        _refuse_bombs(yaml.parse(text, Loader=kind), path)
         node = loader.get_single_node()
+        lines, texts = _places(node, path)
         value = {} if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else mark.line + 1
         said = " ".join(filter(None, [error.context, error.problem, error.note]))
         raise refused(path, [Fault(line=line, text=f"this is not YAML: {said}")]) from error
+    except InvalidFile:
+        raise
     except (yaml.YAMLError, ValueError) as error:  # a date that is none, an unreadable character
         raise refused(path, [Fault(line=1, text=f"this is not YAML: {error}")]) from error
     finally:
         loader.dispose()
     if not isinstance(value, dict):
         raise refused(path, [Fault(line=1, text=f"the file holds {_kind(value)}, not keys with values")])
-    return _marked(value, node, path)
-
-
-def _marked(value: Any, node: Node | None, path: str) -> MarkedYaml:
-    lines: dict[Place, int] = {(): 1}
-    texts: dict[Place, int] = {}
-    twice: list[Fault] = []
-    for place, line, inner in _walk(node, ()):
-        if place in lines:
-            twice.append(Fault(line=line, text=f"{_dotted(place)}: this key is written twice", code="twice"))
-        lines[place] = line
-        texts[place] = inner.start_mark.line + 1 + (getattr(inner, "style", None) in {"|", ">"})
-    if twice:
-        raise refused(path, twice)
     return MarkedYaml(value=value, path=path, lines=lines, texts=texts)
 
 
-def _walk(node: Node | None, place: Place, above: tuple[int, ...] = ()) -> Iterator[tuple[Place, int, Node]]:
+# --- how much it is ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class _Extent:
+    """How much a thing in a file stands for with its aliases written out: how many values, how many levels of them."""
+
+    values: int = 1
+    levels: int = 0
+
+    def take_in(self, inner: _Extent) -> None:
+        self.values += inner.values
+        self.levels = max(self.levels, inner.levels + 1)
+
+
+def _refuse_bombs(events: Iterable[Any], path: str) -> None:
+    """Refuse what would take forever to read, or all of Python's stack, before anything is built of it."""
+    from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
+
+    named: dict[str | None, _Extent] = {}
+    around = [_Extent()]
+    copied = 0
+    for event in events:
+        line = event.start_mark.line + 1
+        if isinstance(event, AliasEvent):
+            inner = named.get(event.anchor, _Extent())  # what nothing has named is refused later
+            if any(inner is outer for outer in around):
+                said = f"the alias *{event.anchor} stands inside what it names; write out what is meant"
+                raise refused(path, [Fault(line=line, text=said, code="aliases")])
+            copied += inner.values
+        elif isinstance(event, CollectionEndEvent):
+            inner = around.pop()
+        elif isinstance(event, CollectionStartEvent | ScalarEvent):
+            inner = _Extent()
+            if event.anchor is not None:
+                named[event.anchor] = inner
+        else:
+            continue
+        _refuse_too_much(copied, len(around) + inner.levels, line, path)
+        if isinstance(event, CollectionStartEvent):
+            around.append(inner)
+        else:
+            around[-1].take_in(inner)
+
+
+def _refuse_too_much(copied: int, level: int, line: int, path: str) -> None:
+    if copied > _MOST_COPIED:
+        said = f"the aliases up to here stand for more than {_MOST_COPIED:,} values; let them name smaller things"
+        raise refused(path, [Fault(line=line, text=said, code="aliases")])
+    if level > _DEEPEST:
+        said = f"this is nested deeper than {_DEEPEST} levels; make it flatter"
+        raise refused(path, [Fault(line=line, text=said, code="depth")])
+
+
+# --- where it is ------------------------------------------------------------------------------------------------------
+
+
+def _places(node: Node | None, path: str) -> tuple[dict[Place, int], dict[Place, int]]:
+    """Return the lines of all places, and those of their texts; `node` is as it is written, merges not carried out."""
+    lines: dict[Place, int] = {(): 1}
+    texts: dict[Place, int] = {}
+    twice: dict[int, Fault] = {}
+    for place, line, inner in _walk(node, (), twice):
+        lines[place] = line
+        texts[place] = inner.start_mark.line + 1 + (getattr(inner, "style", None) in {"|", ">"})
+    if twice:
+        raise refused(path, twice.values())
+    return lines, texts
+
+
+def _walk(node: Node | None, place: Place, twice: dict[int, Fault]) -> Iterator[tuple[Place, int, Node]]:
+    for step, (line, inner) in _members(node, place, twice).items():
+        yield (*place, step), line, inner
+        yield from _walk(inner, (*place, step), twice)
+
+
+def _members(node: Node | None, place: Place, twice: dict[int, Fault]) -> dict[str | int, tuple[int, Node]]:
+    """Return what a node holds, by key or position, each with its line; merged things where it has none of its own."""
     from yaml.nodes import MappingNode, SequenceNode
 
-    if id(node) in above:  # an alias to what it stands in
-        return
-    inside: list[tuple[str | int, int, Node]] = []
-    if isinstance(node, MappingNode):
-        inside = [(str(key.value), key.start_mark.line, inner) for key, inner in node.value if key.value != "<<"]
-    elif isinstance(node, SequenceNode):
-        inside = [(at, inner.start_mark.line, inner) for at, inner in enumerate(node.value)]
-    for step, line, inner in inside:
-        yield (*place, step), line + 1, inner
-        yield from _walk(inner, (*place, step), (*above, id(node)))
+    if isinstance(node, SequenceNode):
+        return {at: (inner.start_mark.line + 1, inner) for at, inner in enumerate(node.value)}
+    merged: dict[str | int, tuple[int, Node]] = {}
+    own: dict[str | int, tuple[int, Node]] = {}
+    for key, inner in node.value if isinstance(node, MappingNode) else ():
+        if key.tag == _MERGE:
+            for source in inner.value if isinstance(inner, SequenceNode) else [inner]:
+                merged = _members(source, place, twice) | merged
+            continue
+        step, line = str(key.value), key.start_mark.line + 1
+        if step in own:
+            said = f"{_dotted((*place, step))}: this key is written twice"
+            twice.setdefault(id(key), Fault(line=line, text=said, code="twice"))
+        own[step] = line, inner
+    return merged | own
 
 
 def _kind(value: object) -> str:

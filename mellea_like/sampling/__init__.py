@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from ..arguments import whole
 from ..backends import Backend
 from ..content import Message
 from ..display.attempts import attempts_html, attempts_markdown
-from ..errors import InvalidArgument, OutputParseError
+from ..errors import OutputParseError
 from ..events import Finished
 from ..parts import Sayable
-from ..requirement import Requirement, reqify
-from ..samples import Sample, Usage, ValidationResult
+from ..requirement import Requirements, requirements_of
+from ..samples import UNPARSED, Sample, Usage, ValidationResult
 from ..thunk import ComputedModelOutputThunk
 
 T = TypeVar("T")
@@ -86,11 +87,9 @@ class SamplingStrategy(ABC):
     steps_in_place: bool = False
     """Whether `plan` calls no function of the user's, so that it may be stepped on the library's own loop."""
 
-    def __init__(self, *, loop_budget: int = 1, requirements: Sequence[Requirement | str] = ()) -> None:
-        if type(loop_budget) is not int or loop_budget < 1:
-            raise InvalidArgument(f"loop_budget is {loop_budget!r}; it must be a whole number from 1.")
-        self.loop_budget = loop_budget
-        self.requirements = tuple(reqify(requirement) for requirement in requirements)
+    def __init__(self, *, loop_budget: int = 1, requirements: Requirements = ()) -> None:
+        self.loop_budget = whole("loop_budget", loop_budget)
+        self.requirements = requirements_of(requirements)
 
     @abstractmethod
     def plan(self, first: Attempt) -> Plan:
@@ -106,7 +105,8 @@ class SamplingStrategy(ABC):
 
 def answer_of(sample: Sample) -> Any:
     """Return what a user's function is given of a sample: the text, with `format=` the object."""
-    return sample.text if sample.parsed is None or isinstance(sample.parsed, Message) else sample.parsed
+    parsed = sample.parsed.parsed if isinstance(sample.parsed, Message) else sample.parsed
+    return sample.text if parsed is UNPARSED else parsed
 
 
 def usable(samples: Sequence[Sample]) -> list[Sample]:
@@ -173,7 +173,7 @@ class SamplingResult(Generic[T]):
     @property
     def sample_generations(self) -> list[ComputedModelOutputThunk[str]]:
         """The attempts as computed thunks, in their order."""
-        return [_thunk_of(sample) for sample in self.samples]
+        return [thunk_of(sample) for sample in self.samples]
 
     @property
     def sample_validations(self) -> list[list[tuple[str, ValidationResult]]]:
@@ -199,7 +199,8 @@ class SamplingResult(Generic[T]):
         return attempts_html(self.samples, answer=self.result.attempt)
 
 
-def _thunk_of(sample: Sample) -> ComputedModelOutputThunk[str]:
+def thunk_of(sample: Sample) -> ComputedModelOutputThunk[str]:
+    """Build the computed thunk of a sample, as if it were the answer."""
     end = Finished(
         finish_reason=sample.finish_reason or "stop",
         usage=sample.usage,

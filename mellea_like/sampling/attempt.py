@@ -22,9 +22,8 @@ from ..events import Checked, Delta, Event, Finished, Said, Thinking, ToolCallEv
 from ..formats import Format
 from ..partial import PartialParser
 from ..samples import Sample, ValidationResult
-from ..thunk import ComputedModelOutputThunk
 from ..waiting import EAGER
-from . import Attempt
+from . import Attempt, thunk_of
 from .call import Call
 from .judging import ChunkWatch, GrowthWatch, Judges, Watch, look, questions, watch_of
 
@@ -104,7 +103,7 @@ class Speaking:
         finally:
             speaking.cancel()
             await asyncio.wait([speaking])
-            error = None if speaking.cancelled() else speaking.exception()
+            error = asyncio.CancelledError() if speaking.cancelled() else speaking.exception()
         if error is not None and not self._hopeless():
             raise error
 
@@ -148,7 +147,7 @@ class Speaking:
 
             return fed
 
-        def wrong(problem: str | Exception) -> ValidationResult:
+        def wrong(problem: str | BaseException) -> ValidationResult:
             error = OutputParseError(f"The answer is not a valid {wanted.shape.name}. {problem}.", text=self._so_far())
             return ValidationResult(result=False, reason=str(error), error=error, requirement="format")
 
@@ -179,8 +178,9 @@ class Speaking:
             # What was found while it grew is told; the rest has nothing to judge.
             return replace(sample, validations=self._told([w.verdict for w in self._watches if not w.verdict]))
         parsed, wrong = await self._call.parsed(sample.text, sample.tool_calls, sample.finish_reason)
+        sample = replace(sample, parsed=parsed)
         verdicts = await self._verdicts(sample) if wrong is None else self._told([wrong])
-        return replace(sample, validations=verdicts, parsed=parsed)
+        return replace(sample, validations=verdicts)
 
     async def _verdicts(self, sample: Sample) -> tuple[ValidationResult, ...]:
         watched = {id(w.requirement): w.verdict for w in self._watches if isinstance(w, ChunkWatch)}
@@ -202,8 +202,7 @@ class Speaking:
     def _context(self, sample: Sample) -> Context:
         """Build the context as it would be if this sample were the answer."""
         before = self._call.ctx if isinstance(self._call.ctx, ChatContext) else ChatContext()
-        answer = ComputedModelOutputThunk.of(sample.text, thinking=sample.thinking, tool_calls=sample.tool_calls)
-        return before.add(self._attempt.said, answer)
+        return before.add(self._attempt.said, thunk_of(sample))
 
     # --- ending -----------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import InvalidArgument
-from ..requirement import Requirement
+from ..requirement import Requirements
 from ..samples import Sample
 from . import Attempt, Plan, SamplingStrategy, answer_of, usable
 
@@ -41,7 +41,7 @@ class BestofNSamplingStrategy(SamplingStrategy):
         self,
         *,
         loop_budget: int = 4,
-        requirements: Sequence[Requirement | str] = (),
+        requirements: Requirements = (),
         key: Callable[[Any], float] | None = None,
     ) -> None:
         super().__init__(loop_budget=loop_budget, requirements=requirements)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from ..content import Message
 from ..errors import InvalidArgument
 from ..options import ModelOption
-from ..requirement import Requirement
+from ..requirement import Requirements
 from ..samples import Sample
 from . import Attempt, Plan, SamplingStrategy, usable
 
@@ -62,7 +61,7 @@ class BudgetForcingSamplingStrategy(SamplingStrategy):
         think_more_suffix: str = WAIT,
         answer_suffix: str = ANSWER,
         loop_budget: int = 1,
-        requirements: Sequence[Requirement | str] = (),
+        requirements: Requirements = (),
     ) -> None:
         super().__init__(loop_budget=loop_budget, requirements=requirements)
         limits = {"think_max_tokens": (think_max_tokens, 1), "answer_max_tokens": (answer_max_tokens, 1)}

@@ -18,9 +18,9 @@ from ..events import Started
 from ..formats import Format
 from ..home import Home
 from ..options import ModelOption
-from ..parts import Sayable, Saying, said_messages, thunks_in
+from ..parts import Sayable, Saying, said_messages, settled, thunks_in
 from ..requirement import Requirement
-from ..samples import FinishReason, ValidationResult
+from ..samples import UNPARSED, FinishReason, ValidationResult
 from ..telemetry import prompts_wanted
 from ..template import render_file
 from ..thunk import ModelOutputThunk
@@ -31,9 +31,9 @@ from . import Attempt, SamplingStrategy
 class Call:
     """All that a verb decided: what to say, after which turns, to whom, with which options, and how it is judged.
 
-    `reply` makes the answer's `parsed` a `Message`; `format` makes it a type of the caller's, `parse` what a component
-    makes of it. `said` is read once (see `Saying`); a strategy is given what is `inside` that. `shown` lets the first
-    event hold what was sent; `prompt` is filled with it.
+    `format` makes the answer's `parsed` a type of the caller's, `parse` what a component makes of it; `reply` makes it
+    a `Message` that holds that. `said` is read once (see `Saying`); a strategy is given what is `inside` that. `shown`
+    lets the first event hold what was sent; `prompt` is filled with it.
     """
 
     said: Sayable
@@ -59,11 +59,17 @@ class Call:
         self, text: str, calls: tuple[ToolCall, ...], finish_reason: FinishReason | None
     ) -> tuple[Any, ValidationResult | None]:
         """Make of an answer what was asked for; where it cannot be, say what is wrong with it."""
-        if self.reply:
+        if self.reply and calls:  # a turn that calls tools is not the answer yet
             return Message("assistant", text, tool_calls=calls), None
+        parsed, wrong = await self._read(text, finish_reason)
+        if self.reply and wrong is None:
+            parsed = Message("assistant", text, parsed=None if parsed is UNPARSED else parsed)
+        return parsed, wrong
+
+    async def _read(self, text: str, finish_reason: FinishReason | None) -> tuple[Any, ValidationResult | None]:
         read = self.format.parse if self.format is not None else self.parse
         if read is None:
-            return None, None
+            return UNPARSED, None
         try:
             if finish_reason == "length" and self.format is not None:
                 raise OutputParseError(
@@ -74,7 +80,7 @@ class Call:
             # Types and components of the user's have code of their own, and that never runs on this loop.
             return await in_worker(partial(read, text), context=self.home.variables.copy()), None
         except OutputParseError as error:
-            return None, ValidationResult(result=False, reason=str(error), error=error, requirement="format")
+            return UNPARSED, ValidationResult(result=False, reason=str(error), error=error, requirement="format")
 
     def started(self, request: Request, *, backend: Backend | None = None, attempt: int = 1) -> Started:
         """Build the event that an attempt begins with."""
@@ -92,16 +98,41 @@ class Call:
         """What is said, as the caller gave it."""
         return self.said.said if isinstance(self.said, Saying) else self.said
 
+    def filled(self) -> Call:
+        """Return the call with the sentences of its requirements filled with what it says with; see `Requirement`.
+
+        Raises:
+            TemplateError: one of them is wrong.
+        """
+        said = self.inside
+        if not self.requirements or not isinstance(said, Instruction) or said.user_variables is None:
+            return self
+        variables = settled(said.user_variables)
+        return replace(self, requirements=tuple(each.filled(variables) for each in self.requirements))
+
     def pending(self) -> list[ModelOutputThunk[Any]]:
-        """List the thunks that must have ended before this call can be rendered."""
+        """List the thunks that must have ended before this call can be rendered.
+
+        A call that is made inside a function of the user's belongs to the answer that waits for the function: it is
+        sent what came before that answer, and what was said inside; not that answer, nor what waits for it.
+
+        Raises:
+            InvalidArgument: it is to say an answer that waits for it.
+        """
         needed: Iterator[ModelOutputThunk[Any]] = thunks_in(self.said)
         running = {id(thunk): thunk for thunk in needed if not thunk.done()}
+        for thunk in running.values():
+            self.home.refuse(thunk._log)
+        inside, behind = self.home.inside, False
         for turn in self.ctx.view():
             answer = turn.answer
-            if answer is not None and not answer.done():
-                running[id(answer)] = answer
-            elif answer is None:
+            if answer is None:
                 running |= {id(thunk): thunk for thunk in thunks_in(turn.said) if not thunk.done()}
+            elif not answer.done():
+                log = answer._log
+                behind = behind or log in inside
+                if not behind or log.inside[: len(inside)] == inside:
+                    running[id(answer)] = answer
         return list(running.values())
 
     def request(self, attempt: Attempt | None = None, *, number: int = 1) -> Request:

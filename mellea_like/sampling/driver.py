@@ -42,6 +42,7 @@ def generate(call: Call) -> AsyncGenerator[Said, None]:
         return _deferred(call, pending)
     if not call.judged:
         return _straight(call, call.request())
+    call = call.filled()
     strategy = call.strategy or Once()
     plan = strategy.plan(Attempt(said=call.inside))
     wanted = _sent(plan, None)
@@ -155,7 +156,9 @@ class _Sampling:
                 if self._outcome is None:
                     self._due -= 1
                     await self._step(attempt, sample)
-        except Exception as error:  # whatever it is, it is what the call fails with
+        except asyncio.CancelledError:  # where nobody stopped it, its backend did; a new one, which holds no frames
+            self._outcome = self._outcome or asyncio.CancelledError()
+        except BaseException as error:  # whatever it is, it is what the call fails with
             self._outcome = self._outcome or error
         self._grown.set()
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..backends import Backend
 from ..errors import InvalidArgument
-from ..requirement import Requirement
+from ..requirement import Requirements
 from ..samples import Sample
 from . import Attempt, Plan, SamplingStrategy, usable
 from .repair import repaired
@@ -41,7 +41,7 @@ class EscalationStrategy(SamplingStrategy):
         ```
 
     Source: SOFAI, Ganapini et al. 2021, arXiv:2110.01834; FrugalGPT, Chen et al. 2023, arXiv:2305.05176; Mellea's
-        `SOFAISamplingStrategy`, https://mellea.ai
+    `SOFAISamplingStrategy`, https://mellea.ai
     """
 
     steps_in_place = True
@@ -52,7 +52,7 @@ class EscalationStrategy(SamplingStrategy):
         solvers: Sequence[Backend],
         loop_budget: int = 1,
         fresh_start: bool = False,
-        requirements: Sequence[Requirement | str] = (),
+        requirements: Requirements = (),
     ) -> None:
         super().__init__(loop_budget=loop_budget, requirements=requirements)
         if not solvers or not all(isinstance(solver, Backend) for solver in solvers):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,7 +14,7 @@ from ..chunking import Chunk, Cutter
 from ..content import Message, Request
 from ..context import Context
 from ..engine import in_worker
-from ..errors import MelleaError, UnsupportedEventLoop
+from ..errors import FunctionFailed, MelleaError, UnsupportedEventLoop
 from ..events import Finished
 from ..home import Home
 from ..options import ModelOption
@@ -43,10 +43,11 @@ class Judges:
     Args:
         home: Where the call was made, and the user's functions belong.
         backend: Which model judges where a requirement names none.
+        options: Model options for those that judge; those that one cannot honour are left out.
     """
 
-    def __init__(self, home: Home, backend: Backend) -> None:
-        self._home, self._backend = home, backend
+    def __init__(self, home: Home, backend: Backend, options: Mapping[str, Any] | None = None) -> None:
+        self._home, self._backend, self._options = home, backend, options or {}
         self.usage: Usage | None = None
         """Tokens that the judging models took."""
 
@@ -97,6 +98,8 @@ class Judges:
             return await self._home.ask(function, *args)
         except UnsupportedEventLoop:  # it could not be asked, so there is no verdict
             raise
+        except FunctionFailed as error:
+            return error.__cause__ or error
         except Exception as error:  # the user's function may raise anything; it becomes the verdict
             return error
 
@@ -116,7 +119,10 @@ class Judges:
     async def _said_by_model(self, backend: Backend, requirement: str, text: str) -> str:
         prompt = render_file("judge.jinja2", {"requirement": requirement, "answer": text})
         wanted: dict[str, Any] = {ModelOption.TEMPERATURE: 0.0} if backend.honours(ModelOption.TEMPERATURE) else {}
-        request = Request(messages=(Message("user", prompt),), options=backend.resolve(wanted), schema=YES_OR_NO)
+        chosen = {name: value for name, value in self._options.items() if backend.honours(name)}
+        system = [Message("system", told)] if (told := chosen.pop(ModelOption.SYSTEM_PROMPT, None)) else []
+        options = backend.resolve(wanted, chosen)
+        request = Request(messages=(*system, Message("user", prompt)), options=options, schema=YES_OR_NO)
         pieces: list[str] = []
         async with aclosing(backend.stream(request)) as stream:
             async for said in stream:
@@ -131,7 +137,7 @@ def _said(requirement: Requirement, subject: Any) -> Any:
     assert requirement.validation_fn is not None
     try:
         return requirement.validation_fn(subject)
-    except Exception as error:  # as above
+    except BaseException as error:  # as above
         return error
 
 
@@ -186,7 +192,7 @@ class GrowthWatch:
     """
 
     def __init__(
-        self, begin: Callable[[], Callable[[str], str | None]], wrong: Callable[[str | Exception], ValidationResult]
+        self, begin: Callable[[], Callable[[str], str | None]], wrong: Callable[[str | BaseException], ValidationResult]
     ) -> None:
         self.verdict = ValidationResult(result=True)
         """Whether it is hopeless."""
@@ -210,12 +216,12 @@ class GrowthWatch:
             self.verdict = self._wrong(problem)
         return bool(text)
 
-    def _looked(self, text: str) -> str | Exception | None:
+    def _looked(self, text: str) -> str | BaseException | None:
         try:
             if self._look is None:
                 self._look = self._begin()
             return self._look(text)
-        except Exception as error:  # the user's function may raise anything; it becomes the verdict
+        except BaseException as error:  # the user's function may raise anything; it becomes the verdict
             return error
 
 
@@ -229,8 +235,8 @@ def watch_of(requirement: Requirement) -> Watch | None:
     if requirement.growing is None:
         return None
 
-    def wrong(problem: str | Exception) -> ValidationResult:
-        return verdict_of(requirement, problem if isinstance(problem, Exception) else (False, problem))
+    def wrong(problem: str | BaseException) -> ValidationResult:
+        return verdict_of(requirement, problem if isinstance(problem, BaseException) else (False, problem))
 
     return GrowthWatch(requirement.growing, wrong)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from ..errors import InvalidArgument
-from ..requirement import Requirement
+from ..requirement import Requirements
 from ..samples import Sample
 from . import Attempt, Plan, SamplingStrategy, answer_of, usable
 
@@ -50,7 +50,7 @@ class MajorityVotingStrategy(SamplingStrategy):
         number_of_samples: int = 8,
         by: str | Callable[[Any], object] | None = None,
         loop_budget: int = 1,
-        requirements: Sequence[Requirement | str] = (),
+        requirements: Requirements = (),
     ) -> None:
         super().__init__(loop_budget=loop_budget, requirements=requirements)
         if type(number_of_samples) is not int or number_of_samples < 1:
@@ -128,7 +128,7 @@ class MajorityVotingStrategyForMath(MajorityVotingStrategy):
         number_of_samples: int = 8,
         float_rounding: int = 6,
         loop_budget: int = 1,
-        requirements: Sequence[Requirement | str] = (),
+        requirements: Requirements = (),
     ) -> None:
         super().__init__(number_of_samples=number_of_samples, loop_budget=loop_budget, requirements=requirements)
         self.float_rounding = float_rounding

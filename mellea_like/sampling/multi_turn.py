@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..content import Message
-from ..requirement import Requirement
+from ..requirement import Requirements
 from ..samples import Sample
 from ..template import render_file
-from . import Attempt, Plan, SamplingStrategy, usable
+from . import Attempt
+from .chained import Chained
 
 
-class MultiTurnStrategy(SamplingStrategy):
+class MultiTurnStrategy(Chained):
     """Show the model its failed answers and what was wrong with each, as a conversation, and let it answer again.
 
     The turns are seen by the model only: the session's context gets the question and the answer that was accepted.
@@ -20,10 +21,11 @@ class MultiTurnStrategy(SamplingStrategy):
 
     Args:
         loop_budget: How many attempts there may be.
+        concurrency_budget: How many such conversations go on side by side; the first attempt that passes is the answer.
         requirements: Requirements of the strategy's own; they are judged after those of the call.
 
     Raises:
-        InvalidArgument: the budget is not a positive whole number.
+        InvalidArgument: a budget is not a positive whole number.
 
     Example:
         ```python
@@ -37,19 +39,16 @@ class MultiTurnStrategy(SamplingStrategy):
     Source: Mellea's strategy of this name, https://mellea.ai; Madaan et al. 2023, arXiv:2303.17651
     """
 
-    steps_in_place = True
+    def __init__(self, *, loop_budget: int = 2, concurrency_budget: int = 1, requirements: Requirements = ()) -> None:
+        super().__init__(loop_budget=loop_budget, concurrency_budget=concurrency_budget, requirements=requirements)
 
-    def __init__(self, *, loop_budget: int = 2, requirements: Sequence[Requirement | str] = ()) -> None:
-        super().__init__(loop_budget=loop_budget, requirements=requirements)
+    def mended(self, attempt: Attempt, failed: Sample) -> Attempt:
+        """Return the attempt whose conversation is longer by the failed answer."""
+        return replace(attempt, follow_up=(*attempt.follow_up, *_turns(failed)))
 
-    def plan(self, first: Attempt) -> Plan:
-        """Make the attempt, and longer conversations until one passes."""
-        tried = [(yield [first])]
-        attempt = first
-        while not tried[-1].success and len(tried) < self.loop_budget:
-            attempt = replace(attempt, follow_up=(*attempt.follow_up, *_turns(tried[-1])))
-            tried.append((yield [attempt]))
-        return tried[-1] if tried[-1].success else usable(tried)[-1]
+    def kept(self, tried: Sequence[Sample]) -> Sample:
+        """Return the last."""
+        return tried[-1]
 
 
 def _turns(failed: Sample) -> tuple[Message, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from ..requirement import Requirements
+from ..samples import Sample
+from . import Attempt
+from .chained import Chained
 
-from ..requirement import Requirement
-from . import Attempt, Plan, SamplingStrategy, usable
 
-
-class RejectionSamplingStrategy(SamplingStrategy):
+class RejectionSamplingStrategy(Chained):
     """Ask the same again until an answer passes, `loop_budget` times at most; then the first answer is kept.
 
     An attempt whose connection drops did not pass; an answer that broke off is kept only where none is whole.
@@ -17,10 +17,11 @@ class RejectionSamplingStrategy(SamplingStrategy):
 
     Args:
         loop_budget: How many attempts there may be.
+        concurrency_budget: How many are made side by side, `loop_budget` times; the first that passes is the answer.
         requirements: Requirements of the strategy's own; they are judged after those of the call.
 
     Raises:
-        InvalidArgument: the budget is not a positive whole number.
+        InvalidArgument: a budget is not a positive whole number.
 
     Example:
         ```python
@@ -35,14 +36,9 @@ class RejectionSamplingStrategy(SamplingStrategy):
     Source: rejection sampling (von Neumann 1951); Mellea's strategy of this name, https://mellea.ai
     """
 
-    steps_in_place = True
+    def __init__(self, *, loop_budget: int = 2, concurrency_budget: int = 1, requirements: Requirements = ()) -> None:
+        super().__init__(loop_budget=loop_budget, concurrency_budget=concurrency_budget, requirements=requirements)
 
-    def __init__(self, *, loop_budget: int = 2, requirements: Sequence[Requirement | str] = ()) -> None:
-        super().__init__(loop_budget=loop_budget, requirements=requirements)
-
-    def plan(self, first: Attempt) -> Plan:
-        """Make the same attempt until it passes."""
-        tried = [(yield [first])]
-        while not tried[-1].success and len(tried) < self.loop_budget:
-            tried.append((yield [first]))
-        return tried[-1] if tried[-1].success else usable(tried)[0]
+    def mended(self, attempt: Attempt, failed: Sample) -> Attempt:
+        """Return the same attempt."""
+        return attempt

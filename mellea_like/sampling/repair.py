@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from ..requirement import Requirement
+from ..requirement import Requirements
 from ..samples import Sample
-from . import Attempt, Plan, SamplingStrategy, usable
+from . import Attempt
+from .chained import Chained
 
 
-class RepairTemplateStrategy(SamplingStrategy):
+class RepairTemplateStrategy(Chained):
     """Ask again and tell the model why its answer was not accepted, `loop_budget` times at most.
 
     The reasons of the newest attempt go into the prompt: into an instruction through its template, elsewhere at the end
@@ -19,10 +19,12 @@ class RepairTemplateStrategy(SamplingStrategy):
 
     Args:
         loop_budget: How many attempts there may be.
+        concurrency_budget: How many chains of so many attempts go on side by side; the first attempt that passes is the
+            answer.
         requirements: Requirements of the strategy's own; they are judged after those of the call.
 
     Raises:
-        InvalidArgument: the budget is not a positive whole number.
+        InvalidArgument: a budget is not a positive whole number.
 
     Example:
         ```python
@@ -35,21 +37,16 @@ class RepairTemplateStrategy(SamplingStrategy):
             print(m.backend.calls[1].messages[0].content)
         ```
 
-    Source: instruct, validate, repair: Mellea's strategy of this name, https://mellea.ai; feedback from checks:
-        Madaan et al. 2023, arXiv:2303.17651
+    Source: instruct, validate, repair: Mellea's strategy of this name, https://mellea.ai; feedback from checks,
+    Madaan et al. 2023, arXiv:2303.17651
     """
 
-    steps_in_place = True
+    def __init__(self, *, loop_budget: int = 2, concurrency_budget: int = 1, requirements: Requirements = ()) -> None:
+        super().__init__(loop_budget=loop_budget, concurrency_budget=concurrency_budget, requirements=requirements)
 
-    def __init__(self, *, loop_budget: int = 2, requirements: Sequence[Requirement | str] = ()) -> None:
-        super().__init__(loop_budget=loop_budget, requirements=requirements)
-
-    def plan(self, first: Attempt) -> Plan:
-        """Make the attempt, and repaired ones until one passes."""
-        tried = [(yield [first])]
-        while not tried[-1].success and len(tried) < self.loop_budget:
-            tried.append((yield [repaired(first, tried[-1])]))
-        return tried[-1] if tried[-1].success else usable(tried)[0]
+    def mended(self, attempt: Attempt, failed: Sample) -> Attempt:
+        """Return the attempt that tells what was wrong with the one before."""
+        return repaired(attempt, failed)
 
 
 def repaired(first: Attempt, failed: Sample) -> Attempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import logging
@@ -24,7 +25,7 @@ from ..sampling import SamplingResult
 from ..session import MelleaSession
 from ..session.functional import Requirements
 from ..thunk import ComputedModelOutputThunk, ModelOutputThunk
-from .requests import Asked
+from .asked import Asked
 
 logger = logging.getLogger("mellea_like.server")
 
@@ -170,12 +171,12 @@ class ProgramAnswerer:
             return thunk_of(await self._called(call))
         except (BackendError, RequestRejected):
             raise
-        except Exception as error:  # user code: its client is told that it failed, and its log where
+        except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):  # how it is stopped from outside
+            raise
+        except BaseException as error:  # user code: its client is told that it failed, and its log where
             logger.error("%s failed: %s at %s", self.models[0], type(error).__name__, _where(error))
             logger.debug("%s failed", self.models[0], exc_info=error)
-            raise RequestRejected(
-                f"The program that is served failed ({type(error).__name__}).", status=500, code="program_failed"
-            ) from error
+            raise program_failed(error) from error
 
     async def _called(self, call: Callable[[], Any]) -> Any:
         if is_async(self._serve):
@@ -187,6 +188,13 @@ class ProgramAnswerer:
 
     async def aclose(self) -> None:
         """Do nothing: what the program opened is the program's."""
+
+
+def program_failed(error: BaseException) -> RequestRejected:
+    """Say to a client that the program failed; of the error its kind alone."""
+    return RequestRejected(
+        f"The program that is served failed ({type(error).__name__}).", status=500, code="program_failed"
+    )
 
 
 def _where(error: BaseException) -> str:

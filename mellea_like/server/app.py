@@ -1,10 +1,9 @@
-"""The server's routes, as an ASGI application: chat completions, runs with their events, a page, and what is served."""
+"""The server's routes, as an ASGI application: OpenAI's protocol, runs and their events, a page, what is served."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 from importlib.resources import files
 
 from starlette.applications import Starlette
@@ -20,16 +19,20 @@ from ..encoding import Encoder
 from ..encoding.sse import SSEEncoder, SSETextEncoder
 from ..errors import MelleaError, RequestRejected
 from .answering import Answerer
+from .asked import Asked, read_request
 from .bodies import body_of
-from .completions import Completions, told
+from .completions import Completions
 from .generations import Generations
 from .guard import Guard
 from .limits import Access, ServerLimits
 from .openapi import document
-from .refusals import refusal, told_text
-from .requests import Asked, ChatRequest, RunRequest, asked_by, read_request
+from .refusals import refusal
+from .requests import ChatRequest, RunRequest, asked_by
+from .response_requests import ResponseRequest
+from .responses_api import Responses
 from .runs import KeptRun, Runs
 from .streaming import Batches, FrameStream, encoded, unless_gone, with_pings
+from .telling import Telling, told
 
 PAGE = {"/": "index.html", "/page/style.css": "style.css", "/page/chat.js": "chat.js"}
 _MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
@@ -45,10 +48,11 @@ class _Routes:
         self.limits = limits
         self.generations = Generations(answerer, limits)
         self.runs = Runs(kept=limits.kept_runs, linger=limits.linger)
-        self.completions = Completions(self.generations, all_told=access.told)
-        self.error_text = partial(told_text, told=access.told)
-        self.events = SSEEncoder(error_text=self.error_text)
-        self.text = SSETextEncoder(error_text=self.error_text)
+        telling = Telling(self.generations, all_told=access.told)
+        self.completions = Completions(telling)
+        self.responses = Responses(telling)
+        self.events = SSEEncoder(error_text=telling.error_text)
+        self.text = SSETextEncoder(error_text=telling.error_text)
 
     # --- OpenAI's ---------------------------------------------------------------------------------------------------
 
@@ -62,6 +66,11 @@ class _Routes:
                 param="n",
             )
         answer = await self.completions.answer(asked, request.receive)
+        return Response(status_code=_CLIENT_LEFT) if answer is None else answer
+
+    async def create_response(self, request: Request) -> Response:
+        asked = read_request(await body_of(request, self.limits), ResponseRequest)
+        answer = await self.responses.answer(asked, request.receive)
         return Response(status_code=_CLIENT_LEFT) if answer is None else answer
 
     async def models(self, request: Request) -> Response:
@@ -155,39 +164,23 @@ class _Routes:
     def routes(self) -> list[Route]:
         return [
             Route("/v1/chat/completions", self.chat_completions, methods=["POST"]),
+            Route("/v1/responses", self.create_response, methods=["POST"]),
             Route("/v1/models", self.models, methods=["GET"]),
             Route("/v1/models/{model:path}", self.model, methods=["GET"]),
             Route("/v1/runs", self.create_run, methods=["POST"]),
             Route("/v1/runs/{run}", self.run, methods=["GET", "DELETE"]),
-            Route("/v1/runs/{run}/events", self.run_events, methods=["GET"]),
+            _read_route("/v1/runs/{run}/events", self.run_events),
             Route("/v1/graph", self.graph, methods=["GET"]),
-            Route("/stream", self.stream, methods=["GET"]),
+            _read_route("/stream", self.stream),
             Route("/healthz", self.health, methods=["GET"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
             *(Route(path, self.page, methods=["GET"]) for path in PAGE),
         ]
 
 
-def asgi_app(answerer: Answerer, *, limits: ServerLimits | None = None, access: Access | None = None) -> Starlette:
-    """Build the server as an ASGI application, to be run by uvicorn or mounted in another application.
-
-    Args:
-        answerer: What answers; see `answerer_of`. The application closes it when it shuts down.
-        limits: What the server allows; None for the defaults.
-        access: Who may ask; None for everybody.
-
-    Example:
-        ```python
-        from mellea_like import start_session
-        from mellea_like.server.answering import ModelAnswerer
-        from mellea_like.server.app import asgi_app
-
-        app = asgi_app(ModelAnswerer(start_session("fake", answers="Hello!")))
-        print([route.path for route in app.routes][:2])
-        ```
-    """
-    access = access or Access()
-    routes = _Routes(answerer, limits or ServerLimits(), access)
+def application(answerer: Answerer, limits: ServerLimits, access: Access) -> Starlette:
+    """Build the application; see `asgi_app`."""
+    routes = _Routes(answerer, limits, access)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -211,6 +204,13 @@ def asgi_app(answerer: Answerer, *, limits: ServerLimits | None = None, access: 
         },
         lifespan=lifespan,
     )
+
+
+def _read_route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+    """Build a route for GET alone; Starlette answers HEAD by GET's endpoint, which here is to work for nobody."""
+    route = Route(path, endpoint, methods=["GET"])
+    route.methods = {"GET"}
+    return route
 
 
 def _framed(run: KeptRun, frames: AsyncGenerator[bytes, None], encoder: Encoder) -> Response:

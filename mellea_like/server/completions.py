@@ -15,45 +15,14 @@ from starlette.types import Receive
 
 from ..encoding.json_form import JSONForm
 from ..encoding.openai_chunks import FINISH_REASONS, OpenAIChunkEncoder, tool_call_form, usage_form
-from ..errors import GenerationCancelled, MelleaError, fresh_copy
-from ..events import Cancelled, Delta, Event, Failed, Finished, Started, Thinking, ToolCallEvent, Usage
-from ..graph.run import GraphRun
-from ..thunk import ModelOutputThunk
-from .generations import Generations
-from .graphs import GraphText
-from .refusals import told_text
-from .requests import Asked, ChatRequest, asked_by
-from .streaming import Batches, FrameStream, unless_gone, with_pings
+from ..errors import MelleaError
+from ..events import Delta, Event, Finished, Thinking, ToolCallEvent, Usage
+from .asked import Asked
+from .requests import ChatRequest, asked_by
+from .streaming import FrameStream, unless_gone
+from .telling import Batch, Telling
 
 _JSON = JSONForm()
-
-Batch: TypeAlias = "list[Event] | None"
-"""Events that came together; None for a while of silence."""
-
-
-async def told(
-    thunk: ModelOutputThunk[Any], *, live: str | None, every: float, after: int = -1
-) -> AsyncGenerator[Batch, None]:
-    """Give what a client of OpenAI's protocol is told of an answer, and None after `every` seconds of silence.
-
-    Of a judged answer that is the accepted attempt, once it is accepted: what was sent cannot be taken back. Of a
-    graph's run it is the text of the node `live`, or the answer at its end. Events up to the number `after` are left
-    out.
-    """
-    graph = GraphText(live) if isinstance(thunk, GraphRun) else None
-    while graph is None and thunk.attempt is None and not thunk.done():
-        try:
-            async with asyncio.timeout(every):
-                await thunk.ended()
-        except TimeoutError:
-            yield None
-    async with aclosing(with_pings(Batches(thunk), every)) as batches:
-        async for batch in batches:
-            if batch is None:
-                yield None
-            else:
-                seen = batch if graph is None else graph.told(batch)
-                yield [e for e in seen if e.seq > after and (graph is not None or e.attempt == thunk.attempt)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,11 +35,7 @@ class Reply:
     end: Finished | None = None
 
     def add(self, event: Event) -> None:
-        """Take one more event.
-
-        Raises:
-            MelleaError: the answer failed, or was stopped.
-        """
+        """Take one more event."""
         match event:
             case Delta():
                 self.text.append(event.text)
@@ -80,10 +45,6 @@ class Reply:
                 self.calls.append(event)
             case Finished():
                 self.end = event
-            case Failed():
-                raise fresh_copy(event.error)
-            case Cancelled():
-                raise GenerationCancelled("The generation was stopped: it took longer than this server allows.")
 
     def form(self, index: int) -> dict[str, Any]:
         """Write the choice in OpenAI's form."""
@@ -102,16 +63,11 @@ class Completions:
     """Answers chat completions.
 
     Args:
-        generations: Where answers are started.
-        all_told: Whether clients are told the whole text of an error; see `Access.told`.
+        telling: What starts answers, and tells of them.
     """
 
-    def __init__(self, generations: Generations, *, all_told: bool) -> None:
-        self._generations = generations
-        self._told_all = all_told
-        answerer = generations.answerer
-        self._model = answerer.models[0]
-        self._live: str | None = (answerer.graph or {}).get("answer")
+    def __init__(self, telling: Telling) -> None:
+        self._telling = telling
 
     async def answer(self, request: ChatRequest, receive: Receive) -> Response | None:
         """Answer a request, whole or as a stream; None where the client left before there was anything to send.
@@ -120,7 +76,7 @@ class Completions:
             MelleaError: it cannot be answered; nothing has been sent.
         """
         asked, count = asked_by(request), request.n or 1
-        self._generations.places.refuse_overflow(count)
+        self._telling.generations.places.refuse_overflow(count)
         if request.stream:
             usage = bool(request.stream_options and request.stream_options.include_usage)
             return await unless_gone(receive, lambda: self._streamed(asked, count, usage=usage))
@@ -139,7 +95,7 @@ class Completions:
             "id": _new_id(),
             "object": "chat.completion",
             "created": int(time.time()),
-            "model": self._model,
+            "model": self._telling.model,
             "choices": [reply.form(i) for i, reply in enumerate(replies)],
             "usage": usage_form(_total([reply.end for reply in replies])),
             "system_fingerprint": None,
@@ -148,20 +104,8 @@ class Completions:
 
     async def _reply(self, asked: Asked) -> Reply:
         reply = Reply()
-        async with aclosing(self._batches(await self._generations.start(asked))) as batches:
-            async for batch in batches:
-                for event in batch or ():
-                    reply.add(event)
+        await self._telling.whole(asked, reply.add)
         return reply
-
-    async def _batches(self, thunk: ModelOutputThunk[Any]) -> AsyncGenerator[Batch, None]:
-        """Give what is told of an answer; when nobody takes it any more, the answer is stopped."""
-        try:
-            async with aclosing(told(thunk, live=self._live, every=self._generations.limits.ping)) as batches:
-                async for batch in batches:
-                    yield batch
-        finally:
-            thunk.cancel()
 
     # --- as a stream ------------------------------------------------------------------------------------------------
 
@@ -169,21 +113,20 @@ class Completions:
         name, created = _new_id(), int(time.time())
         encoders = [
             OpenAIChunkEncoder(
-                model=self._model,
+                model=self._telling.model,
                 id=name,
                 created=created,
                 index=i,
                 include_usage=usage and count == 1,
-                error_text=lambda error: told_text(error, told=self._told_all),
+                error_text=self._telling.error_text,
             )
             for i in range(count)
         ]
-        first = self._batches(await self._generations.start(asked))
-        begun = await _begun(first)
         if count == 1:
-            frames = _framed(_chunks(first, begun, encoders[0]), encoders[0])
-        else:
-            frames = _framed(self._interleaved(asked, _chunks(first, begun, encoders[0]), encoders, usage), encoders[0])
+            return await self._telling.stream(asked, encoders[0])
+        begun, batches = await self._telling.begin(asked)
+        first = _chunks(batches, begun, encoders[0])
+        frames = _framed(self._interleaved(asked, first, encoders, usage), encoders[0])
         return FrameStream(frames, media_type=encoders[0].media_type, headers=encoders[0].headers)
 
     async def _interleaved(
@@ -215,7 +158,7 @@ class Completions:
 
     async def _one_more(self, asked: Asked, encoder: OpenAIChunkEncoder) -> AsyncGenerator[Chunk, None]:
         try:
-            batches = self._batches(await self._generations.start(asked))
+            batches = await self._telling.start(asked)
         except MelleaError as error:
             yield encoder.fail(error, 0), None
             return
@@ -226,26 +169,6 @@ class Completions:
 
 Chunk: TypeAlias = "tuple[bytes, Finished | None]"
 """Frames, and the end of the answer where it is among them."""
-
-
-async def _begun(batches: AsyncGenerator[Batch, None]) -> list[Event]:
-    """Give the events up to the first that is worth an answer, so that what fails at once fails with a status code.
-
-    Raises:
-        MelleaError: the answer failed before it said anything.
-    """
-    events: list[Event] = []
-    async for batch in batches:
-        events += batch or ()
-        for event in events:
-            if isinstance(event, Failed):
-                await batches.aclose()
-                raise fresh_copy(event.error)
-            if not isinstance(event, Started):
-                return events
-        if batch is None:
-            return events
-    return events
 
 
 async def _chunks(

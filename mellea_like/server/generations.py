@@ -9,10 +9,10 @@ from typing import Any
 from ..errors import RequestRejected
 from ..log import Log
 from ..thunk import ModelOutputThunk
-from .answering import Answerer
+from .answering import Answerer, program_failed
+from .asked import Asked
 from .limits import ServerLimits
 from .places import Places
-from .requests import Asked
 
 
 class Generations:
@@ -41,6 +41,8 @@ class Generations:
         work.add_done_callback(self._begun)
         try:
             await asyncio.wait({work}, timeout=self.limits.timeout)
+            if work.cancelled():  # by nobody here: the program itself raised it
+                raise program_failed(asyncio.CancelledError())
             if work.done():
                 return work.result()
         except asyncio.CancelledError:

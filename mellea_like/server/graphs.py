@@ -15,7 +15,7 @@ from ..graph.events import ExecutionComplete, Token
 from ..graph.spec import END, START, GraphSpec
 from ..graph.state import MESSAGES
 from ..thunk import ModelOutputThunk
-from .requests import Asked
+from .asked import Asked
 
 _JSON = JSONForm()
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from .requests import ChatRequest, RunRequest
+from .response_requests import ResponseRequest
 
 _REFS = "#/components/schemas/{model}"
 
@@ -39,6 +40,17 @@ _COMPLETION = _object(
     choices={"type": "array", "items": _CHOICE, "minItems": 1},
     usage=_object(prompt_tokens=_INTEGER, completion_tokens=_INTEGER, total_tokens=_INTEGER),
 )
+_ITEM = _object(type={"enum": ["message", "reasoning", "function_call"]}, id=_STRING, status=_STRING)
+_RESPONSE = _object(
+    id=_STRING,
+    object={"const": "response"},
+    created_at=_INTEGER,
+    status={"enum": ["completed", "incomplete"]},
+    model=_STRING,
+    output={"type": "array", "items": _ITEM},
+    store={"const": False},
+    usage=_object(input_tokens=_INTEGER, output_tokens=_INTEGER, total_tokens=_INTEGER),
+)
 _GRAPH = _object(name=_STRING, nodes={"type": "array"}, edges={"type": "array"}, answer=_MAYBE)
 _HEALTH = _object(status={"const": "ok"}, running=_INTEGER, waiting=_INTEGER)
 
@@ -63,7 +75,13 @@ def _shown(schema: dict[str, Any], text: str = "It worked.") -> dict[str, Any]:
     return {"description": text, "content": {"application/json": {"schema": schema}}}
 
 
-_STREAM = {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": _EVENT}}}
+_STREAM: dict[str, Any] = {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": _EVENT}}}
+
+
+def _either(schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe an answer that comes whole or as a stream, as the client wants it."""
+    whole = _shown(schema)
+    return {"200": {**whole, "content": {**whole["content"], **_STREAM["content"]}}}
 
 
 def _operation(summary: str, answers: dict[str, Any], refusals: str, **rest: Any) -> dict[str, Any]:
@@ -87,13 +105,14 @@ _LAST = _in("header", "Last-Event-ID", required=False)
 
 
 def _paths() -> dict[str, Any]:
-    both = _shown(_COMPLETION)
-    both["content"] = {**both["content"], **_STREAM["content"]}  # type: ignore[dict-item]  # two literals of one form
     started = {"200": _STREAM, "201": _shown(_RUN, "The run has begun.")}
     plain = "401 403"
     return {
         "/v1/chat/completions": {
-            "post": _operation("Answer a chat.", {"200": both}, _ASKING, requestBody=_body("ChatRequest")),
+            "post": _operation("Answer a chat.", _either(_COMPLETION), _ASKING, requestBody=_body("ChatRequest")),
+        },
+        "/v1/responses": {
+            "post": _operation("Respond.", _either(_RESPONSE), _ASKING, requestBody=_body("ResponseRequest")),
         },
         "/v1/models": {
             "get": _operation(
@@ -138,7 +157,9 @@ def document(choices: int = 128) -> dict[str, Any]:
     Args:
         choices: How many answers one request may ask for.
     """
-    _, schemas = models_json_schema([(ChatRequest, "validation"), (RunRequest, "validation")], ref_template=_REFS)
+    _, schemas = models_json_schema(
+        [(kind, "validation") for kind in (ChatRequest, ResponseRequest, RunRequest)], ref_template=_REFS
+    )
     schemas["$defs"]["ChatRequest"]["properties"]["n"]["anyOf"][0]["maximum"] = choices
     return {
         "openapi": "3.1.0",

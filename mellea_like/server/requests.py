@@ -1,82 +1,67 @@
-"""What clients send: the body of a chat completion, checked, and what it asks for in the library's own words.
-
-Fields that say nothing to a local model (`user`, `metadata`, `store` …) are passed over. Fields that would change the
-answer and cannot be honoured are refused.
-"""
+"""What clients send: the body of a chat completion, or of a run, checked, and what it asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import Field
 
-from ..content import ImageBlock, Message, Role, ToolCall
-from ..errors import InvalidArgument, RequestRejected
+from ..content import ImageBlock, Message, ToolCall
 from ..options import ModelOption
+from .asked import (
+    AnyJSON,
+    AnyPart,
+    AnyRequest,
+    Asked,
+    Effort,
+    FreeText,
+    ImageURL,
+    NamedSchema,
+    RefusalPart,
+    Words,
+    asked_of,
+    message_of,
+    schema_of,
+    thinking_of,
+)
+from .forms import WHOLE, Form, OneOf, Only
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value  # 5.0 is an integer in JSON
-
-
-_WHOLE = BeforeValidator(_whole)
-
-
-def _false(value: bool) -> bool:
-    if value:
-        raise InvalidArgument("This server gives no log probabilities.")
-    return value
-
-
-class TextPart(_Form):
+class TextPart(Words):
     """Text."""
 
     type: Literal["text"]
-    text: str
 
 
-class RefusalPart(_Form):
-    """A refusal of the model's, given back to it."""
+class ImageAddress(Form):
+    """An image's address."""
 
-    type: Literal["refusal"]
-    refusal: str
-
-
-_BASE64 = r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
-_IMAGE = rf"^(https?://.+|data:image/[a-z0-9.+-]+;base64,{_BASE64})$"
+    url: ImageURL
 
 
-class ImageAddress(_Form):
-    """An image's address: `https://…`, or `data:image/…;base64,…`."""
-
-    url: Annotated[str, Field(pattern=_IMAGE)]
-
-
-class ImagePart(_Form):
+class ImagePart(AnyPart):
     """An image."""
 
     type: Literal["image_url"]
     image_url: ImageAddress
 
+    def said(self) -> ImageBlock:
+        """Return the image."""
+        return ImageBlock.from_url(self.image_url.url)
 
-Part: TypeAlias = Annotated[TextPart | RefusalPart | ImagePart, Field(discriminator="type")]
-Content: TypeAlias = str | list[Part]
+
+Part: TypeAlias = Annotated[TextPart | RefusalPart | ImagePart, OneOf("type")]
+Content: TypeAlias = Annotated[str | list[Part], OneOf()]
 
 
-class CalledFunction(_Form):
+class CalledFunction(Form):
     """What the model wanted called."""
 
     name: str
     arguments: str
 
 
-class CalledTool(_Form):
+class CalledTool(Form):
     """A call that the model wanted."""
 
     id: str
@@ -84,22 +69,25 @@ class CalledTool(_Form):
     function: CalledFunction
 
 
-class GivenTurn(_Form):
+class GivenTurn(Form):
     """A turn of the system, the developer or the user."""
 
     role: Literal["system", "developer", "user"]
     content: Content
 
 
-class AssistantTurn(_Form):
+class AssistantTurn(Form):
     """A turn of the model."""
 
     role: Literal["assistant"]
     content: Content | None = None
+    refusal: str | None = None
     tool_calls: list[CalledTool] | None = None
+    function_call: Annotated[Any, Only(told="Give the call as one of `tool_calls`")] = None
+    audio: Annotated[Any, Only(told="Nothing is stored here; give what was said as `content`")] = None
 
 
-class ToolTurn(_Form):
+class ToolTurn(Form):
     """What a tool said."""
 
     role: Literal["tool"]
@@ -107,10 +95,10 @@ class ToolTurn(_Form):
     tool_call_id: str
 
 
-GivenMessage: TypeAlias = Annotated[GivenTurn | AssistantTurn | ToolTurn, Field(discriminator="role")]
+GivenMessage: TypeAlias = Annotated[GivenTurn | AssistantTurn | ToolTurn, OneOf("role")]
 
 
-class OfferedFunction(_Form):
+class OfferedFunction(Form):
     """A function that the model may ask for."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
@@ -118,141 +106,75 @@ class OfferedFunction(_Form):
     parameters: dict[str, Any] | None = None
 
 
-class OfferedTool(_Form):
+class OfferedTool(Form):
     """A tool that the model may ask for."""
 
     type: Literal["function"]
     function: OfferedFunction
 
 
-class NamedFunction(_Form):
+class NamedFunction(Form):
     """A function's name."""
 
     name: str
 
 
-class ChosenTool(_Form):
+class ChosenTool(Form):
     """The tool that the model must call."""
 
     type: Literal["function"]
     function: NamedFunction
 
 
-class FreeText(_Form):
-    """The answer is text."""
-
-    type: Literal["text"]
-
-
-class AnyJSON(_Form):
-    """The answer is a JSON object."""
-
-    type: Literal["json_object"]
-
-
-class NamedSchema(_Form):
-    """A JSON schema with its name."""
-
-    name: str = "answer"
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
-
-
-class OfSchema(_Form):
+class OfSchema(Form):
     """The answer follows a JSON schema."""
 
     type: Literal["json_schema"]
     json_schema: NamedSchema
 
 
-class StreamOptions(_Form):
+class StreamOptions(Form):
     """What a stream shows besides."""
 
     include_usage: bool | None = None
 
 
-class _Asking(_Form):
-    """What both kinds of requests have."""
+class _Asking(AnyRequest):
+    """What chats and runs have: first what is honoured, then what is refused."""
 
-    model: str = ""
     messages: Annotated[list[GivenMessage], Field(min_length=1)]
-    stream: bool | None = None
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0, lt=2**31), _WHOLE] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), _WHOLE] | None = None
-    max_tokens: Annotated[int, Field(ge=1, lt=2**31), _WHOLE] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31), _WHOLE] | None = None
-    stop: Annotated[str, Field(min_length=1)] | list[Annotated[str, Field(min_length=1)]] | None = None
+    max_tokens: Annotated[int, Field(ge=1, lt=2**31), WHOLE] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31), WHOLE] | None = None
+    reasoning_effort: Effort | None = None
     tools: list[OfferedTool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | ChosenTool | None = None
-    response_format: Annotated[FreeText | AnyJSON | OfSchema, Field(discriminator="type")] | None = None
-    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
-    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
-    logprobs: Annotated[bool, AfterValidator(_false), WithJsonSchema({"const": False})] | None = None
+    tool_choice: Annotated[Literal["none", "auto", "required"] | ChosenTool, OneOf()] | None = None
+    response_format: Annotated[FreeText | AnyJSON | OfSchema, OneOf("type")] | None = None
+
+    functions: Annotated[Any, Only([[]], told="Offer functions as `tools`")] = None
+    function_call: Annotated[Any, Only(["auto", "none"], told="Say which as `tool_choice`")] = None
+    modalities: Annotated[Any, Only([["text"]], told="This server gives text alone")] = None
+    audio: Annotated[Any, Only(told="This server gives text alone")] = None
+    prediction: Annotated[Any, Only()] = None
+    verbosity: Annotated[Any, Only(["medium"])] = None
+    web_search_options: Annotated[Any, Only(told="This server searches nothing")] = None
+    instructions: Annotated[Any, Only(told="Give it as the first message, of the role `system`")] = None
+    max_output_tokens: Annotated[Any, Only(told="Say it as `max_completion_tokens`")] = None
+    reasoning: Annotated[Any, Only(told="Say how hard as `reasoning_effort`")] = None
+    text: Annotated[Any, Only(told="Say what it follows as `response_format`")] = None
 
 
 class ChatRequest(_Asking):
     """The body of `POST /v1/chat/completions`."""
 
-    n: Annotated[int, Field(ge=1, le=128), _WHOLE] | None = None
+    n: Annotated[int, Field(ge=1, le=128), WHOLE] | None = None
 
 
 class RunRequest(_Asking):
     """The body of `POST /v1/runs`: a run is one answer."""
 
-    n: Annotated[int, Field(ge=1, le=1), _WHOLE] | None = None
-
-
-Body = TypeVar("Body", ChatRequest, RunRequest)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a client asks for.
-
-    Args:
-        messages: The conversation; its last turn is to be answered.
-        model: The model's name as the client wrote it.
-        options: Options of the generation, keyed by `ModelOption`; tools are not among them.
-        tools: The tools that the model may ask for, in OpenAI's form.
-        schema: The JSON schema that the answer is to follow; None for text.
-    """
-
-    messages: tuple[Message, ...]
-    model: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    tools: tuple[Mapping[str, Any], ...] = ()
-    schema: Mapping[str, Any] | None = None
-
-    @property
-    def last(self) -> str:
-        """The text of the last turn."""
-        return self.messages[-1].content
-
-
-def read_request(body: bytes, kind: type[Body]) -> Body:
-    """Read a body.
-
-    Args:
-        body: The bytes.
-        kind: What it is to be.
-
-    Raises:
-        RequestRejected: it is not JSON, or not a chat request; the message says where.
-    """
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
-        more = f" ({error.error_count() - 1} more mistakes.)" if error.error_count() > 1 else ""
-        raise RequestRejected(
-            f"The body is not a chat request: {f'{where}: ' if where else ''}{first['msg']}.{more}",
-            status=400,
-            code="invalid_json" if first["type"] == "json_invalid" else "invalid_value",
-            param=where or None,
-        ) from None
+    n: Annotated[Any, Only([1], told="A run is one answer; begin as many as you want")] = None
+    parallel_tool_calls: Annotated[Any, Only([True], told="A run shows every call")] = None
 
 
 def asked_by(request: ChatRequest | RunRequest) -> Asked:
@@ -261,59 +183,25 @@ def asked_by(request: ChatRequest | RunRequest) -> Asked:
     Raises:
         InvalidArgument: an image is none.
     """
-    choice = request.tool_choice
-    tools = () if choice == "none" else tuple(tool.model_dump(exclude_none=True) for tool in request.tools or ())
-    return Asked(
-        messages=tuple(map(_message, request.messages)),
-        model=request.model,
-        options=_options(request, offered=bool(tools)),
-        tools=tools,
-        schema=_schema(request.response_format),
+    choice, wanted = request.tool_choice, request.response_format
+    return asked_of(
+        request,
+        messages=map(_message, request.messages),
+        tools=[tool.model_dump(exclude_none=True) for tool in request.tools or ()],
+        tool_choice=choice.model_dump() if isinstance(choice, ChosenTool) else choice,
+        schema=schema_of(wanted.json_schema if isinstance(wanted, OfSchema) else wanted),
+        options={
+            ModelOption.MAX_NEW_TOKENS: request.max_completion_tokens or request.max_tokens,
+            ModelOption.THINKING: thinking_of(request.reasoning_effort),
+        },
     )
-
-
-def _options(request: ChatRequest | RunRequest, *, offered: bool) -> dict[str, Any]:
-    choice = request.tool_choice
-    named_tool = choice.model_dump() if isinstance(choice, ChosenTool) else None
-    required = "required" if choice == "required" else None  # "auto" is what a model does unasked
-    named = {
-        ModelOption.TEMPERATURE: request.temperature,
-        ModelOption.TOP_P: request.top_p,
-        ModelOption.TOP_K: request.top_k,
-        ModelOption.SEED: request.seed,
-        ModelOption.MAX_NEW_TOKENS: request.max_completion_tokens or request.max_tokens,
-        ModelOption.STOP_SEQUENCES: request.stop or None,
-        ModelOption.TOOL_CHOICE: (named_tool or required) if offered else None,
-    }
-    return {name: value for name, value in named.items() if value is not None}
-
-
-def _schema(wanted: FreeText | AnyJSON | OfSchema | None) -> Mapping[str, Any] | None:
-    if isinstance(wanted, OfSchema):
-        return wanted.json_schema.schema_
-    return {"type": "object"} if isinstance(wanted, AnyJSON) else None
 
 
 def _message(given: GivenTurn | AssistantTurn | ToolTurn) -> Message:
-    role: Role = "system" if given.role == "developer" else given.role
     calls = getattr(given, "tool_calls", None) or ()
-    return Message(
-        role,
-        _text(given.content),
-        images=_images(given.content),
+    return message_of(
+        given.role,
+        given.content or getattr(given, "refusal", None),
         tool_calls=[ToolCall(name=c.function.name, arguments=c.function.arguments, id=c.id) for c in calls],
         tool_call_id=getattr(given, "tool_call_id", None),
     )
-
-
-def _text(content: Content | None) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    texts = (part.text if isinstance(part, TextPart) else getattr(part, "refusal", "") for part in content)
-    return "".join(texts)
-
-
-def _images(content: Content | None) -> list[ImageBlock]:
-    if content is None or isinstance(content, str):
-        return []
-    return [ImageBlock.from_url(part.image_url.url) for part in content if isinstance(part, ImagePart)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
@@ -79,16 +79,24 @@ async def with_pings(items: AsyncIterator[R], every: float) -> AsyncGenerator[R 
 
 
 async def encoded(
-    batches: AsyncGenerator[list[Event] | None, None], encoder: Encoder, *, number: Callable[[int], int]
+    batches: AsyncGenerator[list[Event] | None, None],
+    encoder: Encoder,
+    *,
+    number: Callable[[int], int],
+    begun: Sequence[Event] = (),
 ) -> AsyncGenerator[bytes, None]:
-    """Give the frames of events, and what keeps a stream alive for None; `number` makes an event's id of its `seq`."""
-    yield encoder.begin()
+    """Give the frames of events, of those that have `begun` first, and what keeps a stream alive for None.
+
+    `number` makes an event's id of its `seq`.
+    """
+
+    def frames(events: Sequence[Event]) -> bytes:
+        return b"".join([encoder.encode(event, number(event.seq)) for event in events])
+
     async with aclosing(batches):
+        yield encoder.begin() + frames(begun)
         async for batch in batches:
-            if batch is None:
-                yield encoder.keep_alive()
-            else:
-                yield b"".join(encoder.encode(event, number(event.seq)) for event in batch)
+            yield encoder.keep_alive() if batch is None else frames(batch)
     yield encoder.end()
 
 

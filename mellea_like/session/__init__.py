@@ -6,31 +6,34 @@ asynchronous ones, driven in the caller's thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
-from ..agent import Reacting, Tools, start_react
-from ..content import ImageSource, Message, Role
+from ..agent import Reacting, start_react
+from ..content import Images, Message, Role
 from ..parts import Sayable
+from ..requirement import Requirements, requirements_of
 from ..samples import ValidationResult
 from ..sampling import SamplingResult, SamplingStrategy
 from ..thunk import ComputedModelOutputThunk, ModelOutputThunk
-from ..tools import Confirm
+from ..tools import Confirm, Tools
 from ..waiting import blocking
 from .functional import (
     DEFAULT_STRATEGY,
     Acting,
     Chatting,
-    Judged,
     OnFailure,
     Prompting,
-    Requirements,
+    Transforming,
     awaited,
     begin,
+    expect,
+    given,
     instruction,
     judging,
     prepare,
     question,
+    sampled,
     transformation_of,
     transformed,
     turn,
@@ -48,6 +51,16 @@ class MelleaSession(Keeping):
 
     Use it as a context manager, synchronous or asynchronous: leaving stops what still runs and closes what the session
     opened. One session serves any number of threads and event loops.
+
+    Example:
+        ```python
+        from mellea_like import FakeBackend, MelleaSession
+
+        with MelleaSession(FakeBackend(answers="Hello!"), owns_backend=True) as m:
+            print(m.instruct("Say hello."))
+        ```
+
+    Source: Mellea's `MelleaSession`, https://mellea.ai
     """
 
     # --- verbs ------------------------------------------------------------------------------------------------------
@@ -86,11 +99,11 @@ class MelleaSession(Keeping):
         description: str,
         *,
         requirements: Requirements = (),
-        icl_examples: Sequence[object] = (),
+        icl_examples: object = (),
         grounding_context: Mapping[str, object] | None = None,
         user_variables: Mapping[str, object] | None = None,
         prefix: str | None = None,
-        images: Sequence[ImageSource] = (),
+        images: Images = (),
         strategy: SamplingStrategy | None = DEFAULT_STRATEGY,
         on_failure: OnFailure = "return",
         format: TypeForm[Any] | None = None,  # noqa: A002  # Mellea's name
@@ -105,13 +118,14 @@ class MelleaSession(Keeping):
 
         Args:
             description: What to do. With `user_variables`, a Jinja template: `{{ name }}` is filled in.
-            requirements: What the answer must satisfy: `Requirement`s, sentences that a model judges by, or functions
-                of the text. Sentences are told to the model, unless made by `check`.
-            icl_examples: Examples of good answers.
+            requirements: What the answer must satisfy, one or several: `Requirement`s, sentences that a model judges
+                by, or functions of the text. Sentences are told to the model, unless made by `check`; with
+                `user_variables` they are templates, too.
+            icl_examples: Examples of good answers, or one.
             grounding_context: Texts to work from, by name; data, never rendered as templates.
             user_variables: Values for the templates. A thunk among them is awaited before the prompt is rendered.
             prefix: How the answer is to begin.
-            images: Images that go with the instruction, for models that see.
+            images: Images that go with the instruction, one or several, for models that see.
             strategy: What is done when an answer does not pass. By default, with requirements, two attempts at most.
                 None makes one attempt, which streams live and is judged at its end.
             on_failure: When no attempt passes: `"return"` the one that the strategy keeps, with `success` False, or
@@ -144,9 +158,11 @@ class MelleaSession(Keeping):
 
         Source: Mellea's `instruct`, https://mellea.ai
         """
+        samples = sampled(return_sampling_results=return_sampling_results, await_result=await_result)
+        wanted = requirements_of(requirements)
         said = instruction(
             description,
-            requirements=requirements,
+            requirements=wanted,
             icl_examples=icl_examples,
             grounding_context=grounding_context,
             user_variables=user_variables,
@@ -155,14 +171,15 @@ class MelleaSession(Keeping):
         )
         thunk = self._say(
             said,
-            requirements=requirements,
+            requirements=wanted,
             strategy=strategy,
             on_failure=on_failure,
             format=format,
             model_options=model_options,
             tool_calls=tool_calls,
+            samples=samples,
         )
-        return await _given(thunk, samples=return_sampling_results, await_result=await_result)
+        return await given(thunk, samples=samples, await_result=await_result)
 
     @overload
     async def aact(
@@ -220,21 +237,25 @@ class MelleaSession(Keeping):
                 print(m.act(Message("user", "Hi")).value)
             ```
         """
-        thunk = self._say(action, **rest)
-        return await _given(thunk, samples=return_sampling_results, await_result=await_result)
+        expect("act", rest)
+        samples = sampled(return_sampling_results=return_sampling_results, await_result=await_result)
+        thunk = self._say(action, samples=samples, **rest)
+        return await given(thunk, samples=samples, await_result=await_result)
 
     @overload
-    async def achat(self, content: str, *, await_result: Literal[True] = ..., **rest: Unpack[Chatting]) -> Message: ...
+    async def achat(
+        self, content: str, role: Role = ..., *, await_result: Literal[True] = ..., **rest: Unpack[Chatting]
+    ) -> Message: ...
     @overload
     async def achat(
-        self, content: str, *, await_result: Literal[False], **rest: Unpack[Chatting]
+        self, content: str, role: Role = ..., *, await_result: Literal[False], **rest: Unpack[Chatting]
     ) -> ModelOutputThunk[Message]: ...
     async def achat(
         self,
         content: str,
-        *,
         role: Role = "user",
-        images: Sequence[ImageSource] = (),
+        *,
+        images: Images = (),
         user_variables: Mapping[str, object] | None = None,
         await_result: bool = True,
         **rest: Any,
@@ -246,17 +267,18 @@ class MelleaSession(Keeping):
         Args:
             content: The turn's text; with `user_variables`, a Jinja template.
             role: Who says it.
-            images: Images that go with the text.
+            images: Images that go with the text, one or several.
             user_variables: As for `ainstruct`.
             await_result: False returns the running thunk at once, to be streamed; its `parsed` is the `Message`.
-            rest: `requirements`, `strategy`, `on_failure`, `model_options`, `tool_calls`, as for `aact`.
+            rest: `requirements`, `strategy`, `on_failure`, `format`, `model_options`, `tool_calls`, as for `aact`.
 
         Returns:
-            The assistant's `Message`.
+            The assistant's `Message`; with `format` its `parsed` is the object.
 
         Raises:
             WrongUse: the call is mistaken.
             BackendError: the backend failed.
+            OutputParseError: the answer is not of type `format`.
 
         Example:
             ```python
@@ -266,6 +288,7 @@ class MelleaSession(Keeping):
                 print(m.chat("Hi").content)
             ```
         """
+        expect("chat", rest)
         said = turn(content, role=role, images=images, user_variables=user_variables)
         thunk: ModelOutputThunk[Message] = self._say(said, reply=True, **rest)
         return (await awaited(thunk)).parsed if await_result else thunk
@@ -312,10 +335,11 @@ class MelleaSession(Keeping):
 
         Source: Mellea's `query`, https://mellea.ai
         """
+        expect("query", rest)
         thunk = self._say(question(obj, query), **rest)
         return await awaited(thunk) if await_result else thunk
 
-    async def atransform(self, obj: object, transformation: str, **rest: Unpack[Judged]) -> Any:
+    async def atransform(self, obj: object, transformation: str, **rest: Unpack[Transforming]) -> Any:
         """Have the model change an object; the object itself stays as it is.
 
         The object's methods are offered to the model as tools. Where it calls one, that is called, once.
@@ -323,7 +347,7 @@ class MelleaSession(Keeping):
         Args:
             obj: What is to be changed: anything; `mify` says how it reads, and which methods go with it.
             transformation: The wish.
-            rest: `requirements`, `strategy`, `on_failure`, `model_options`, as for `aact`.
+            rest: `requirements`, `strategy`, `on_failure`, `format`, `model_options`, as for `aact`.
 
         Returns:
             What the called method returned; else the computed thunk, whose `.parsed` is what the object made of the
@@ -344,18 +368,24 @@ class MelleaSession(Keeping):
 
         Source: Mellea's `transform`, https://mellea.ai
         """
+        expect("transform", rest)
         wish = transformation_of(obj, transformation)
         answer = await awaited(self._say(wish, tool_calls=True, **rest))
         return (await awaited(transformed(wish, answer.tool_calls[0]))).parsed if answer.tool_calls else answer
 
     async def avalidate(
-        self, requirements: Requirements, *, output: str | ModelOutputThunk[Any] | None = None
+        self,
+        requirements: Requirements,
+        *,
+        output: str | ModelOutputThunk[Any] | None = None,
+        model_options: Mapping[str, Any] | None = None,
     ) -> list[ValidationResult]:
         """Judge an answer by requirements.
 
         Args:
             requirements: As for `ainstruct`.
             output: The answer, as a thunk or its text; None takes the last of the session's context.
+            model_options: `ModelOption` names or plain keys, for the model that judges.
 
         Returns:
             The verdicts, in the order of the requirements. A function that raises has not passed the answer; the
@@ -375,7 +405,8 @@ class MelleaSession(Keeping):
         Source: Mellea's `validate`, https://mellea.ai
         """
         thunk = ModelOutputThunk[list[ValidationResult]].start(
-            judging(requirements, self.ctx, self.backend, output=output), among=self._runs
+            judging(requirements, self.ctx, self.backend, output=output, model_options=model_options),
+            among=self._runs,
         )
         return (await awaited(thunk)).parsed
 
@@ -466,12 +497,3 @@ class MelleaSession(Keeping):
             thunk, self.ctx = begin(call, among=self._runs)
             self._prompt = call.prompt
         return thunk
-
-
-async def _given(
-    thunk: ModelOutputThunk[Any], *, samples: bool, await_result: bool
-) -> ModelOutputThunk[Any] | SamplingResult[Any]:
-    """Give a verb's caller what was asked for: the samples, the computed thunk, or the running one."""
-    if samples:
-        return SamplingResult(await awaited(thunk))
-    return await awaited(thunk) if await_result else thunk

@@ -7,23 +7,29 @@ back to an earlier context, or follow two from one.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, overload
 
 from ..backends import Backend
 from ..content import Message
 from ..context import Context
 from ..parts import Sayable
+from ..requirement import requirements_of
 from ..samples import ValidationResult
+from ..sampling import SamplingResult
 from ..thunk import ModelOutputThunk
 from ..waiting import blocking
 from .functional import (
     Requirements,
     awaited,
     begin,
+    expect,
+    given,
     instruction,
     judging,
     prepare,
     question,
+    sampled,
     transformation_of,
     transformed,
     turn,
@@ -31,13 +37,21 @@ from .functional import (
 
 mfuncs = sys.modules[__name__]
 
-INSTRUCTING = ("icl_examples", "grounding_context", "user_variables", "prefix", "images")
+_INSTRUCTING = ("icl_examples", "grounding_context", "user_variables", "prefix", "images")
 """What belongs to the instruction itself, of what `ainstruct` takes."""
 
 
+@overload
+async def aact(
+    action: Sayable, context: Context, backend: Backend, *, return_sampling_results: Literal[True], **rest: Any
+) -> tuple[SamplingResult[Any], Context]: ...
+@overload
+async def aact(
+    action: Sayable, context: Context, backend: Backend, *, await_result: bool = ..., **rest: Any
+) -> tuple[ModelOutputThunk[Any], Context]: ...
 async def aact(
     action: Sayable, context: Context, backend: Backend, *, await_result: bool = True, **rest: Any
-) -> tuple[ModelOutputThunk[Any], Context]:
+) -> tuple[ModelOutputThunk[Any] | SamplingResult[Any], Context]:
     """Say `action` to the backend's model, after what the context holds.
 
     Args:
@@ -48,7 +62,8 @@ async def aact(
         rest: As for `MelleaSession.aact`.
 
     Returns:
-        The thunk, and the context that also holds this exchange; the given one is left as it was.
+        The thunk (with `return_sampling_results=True` the `SamplingResult`), and the context that also holds this
+        exchange; the given one is left as it was.
 
     Raises:
         WrongUse: the call is mistaken.
@@ -66,10 +81,44 @@ async def aact(
 
     Source: Mellea's functional interface, https://mellea.ai
     """
-    thunk, after = begin(prepare(action, context, backend, **rest))
-    return (await awaited(thunk) if await_result else thunk), after
+    expect("act", rest)
+    return await _answered(action, context, backend, await_result=await_result, **rest)
 
 
+async def _answered(
+    said: Sayable,
+    context: Context,
+    backend: Backend,
+    *,
+    return_sampling_results: bool = False,
+    await_result: bool = True,
+    **rest: Any,
+) -> tuple[Any, Context]:
+    samples = sampled(return_sampling_results=return_sampling_results, await_result=await_result)
+    thunk, after = begin(prepare(said, context, backend, samples=samples, **rest))
+    return await given(thunk, samples=samples, await_result=await_result), after
+
+
+@overload
+async def ainstruct(
+    description: str,
+    context: Context,
+    backend: Backend,
+    *,
+    requirements: Requirements = ...,
+    return_sampling_results: Literal[True],
+    **rest: Any,
+) -> tuple[SamplingResult[Any], Context]: ...
+@overload
+async def ainstruct(
+    description: str,
+    context: Context,
+    backend: Backend,
+    *,
+    requirements: Requirements = ...,
+    await_result: bool = ...,
+    **rest: Any,
+) -> tuple[ModelOutputThunk[Any], Context]: ...
 async def ainstruct(
     description: str,
     context: Context,
@@ -78,34 +127,40 @@ async def ainstruct(
     requirements: Requirements = (),
     await_result: bool = True,
     **rest: Any,
-) -> tuple[ModelOutputThunk[Any], Context]:
+) -> tuple[ModelOutputThunk[Any] | SamplingResult[Any], Context]:
     """Ask the backend's model to carry out `description`; see `aact`, and `MelleaSession.ainstruct` for `rest`."""
-    parts = {name: rest.pop(name) for name in INSTRUCTING if name in rest}
-    said = instruction(description, requirements=requirements, **parts)
-    return await aact(said, context, backend, requirements=requirements, await_result=await_result, **rest)
+    expect("instruct", rest)
+    wanted = requirements_of(requirements)
+    parts = {name: rest.pop(name) for name in _INSTRUCTING if name in rest}
+    said = instruction(description, requirements=wanted, **parts)
+    return await _answered(said, context, backend, requirements=wanted, await_result=await_result, **rest)
 
 
 async def achat(
     content: str, context: Context, backend: Backend, *, await_result: bool = True, **rest: Any
 ) -> tuple[ModelOutputThunk[Message], Context]:
     """Say one turn of a chat; see `aact`, and `MelleaSession.achat` for `rest`. `parsed` is the answer's `Message`."""
+    expect("chat", rest)
     parts = {name: rest.pop(name) for name in ("role", "images", "user_variables") if name in rest}
-    return await aact(turn(content, **parts), context, backend, reply=True, await_result=await_result, **rest)
+    said = turn(content, **parts)
+    return await _answered(said, context, backend, reply=True, await_result=await_result, **rest)
 
 
 async def aquery(
     obj: object, query: str, context: Context, backend: Backend, *, await_result: bool = True, **rest: Any
 ) -> tuple[ModelOutputThunk[Any], Context]:
     """Ask a question about an object; see `aact`, and `MelleaSession.aquery`."""
-    return await aact(question(obj, query), context, backend, await_result=await_result, **rest)
+    expect("query", rest)
+    return await _answered(question(obj, query), context, backend, await_result=await_result, **rest)
 
 
 async def atransform(
     obj: object, transformation: str, context: Context, backend: Backend, **rest: Any
 ) -> tuple[Any, Context]:
     """Have an object changed; see `MelleaSession.atransform` for what comes back, with the next context."""
+    expect("transform", rest)
     wish = transformation_of(obj, transformation)
-    answer, after = await aact(wish, context, backend, tool_calls=True, **rest)
+    answer, after = await _answered(wish, context, backend, tool_calls=True, **rest)
     if not answer.tool_calls:
         return answer, after
     return (await awaited(transformed(wish, answer.tool_calls[0]))).parsed, after
@@ -117,9 +172,10 @@ async def avalidate(
     backend: Backend,
     *,
     output: str | ModelOutputThunk[Any] | None = None,
+    model_options: Mapping[str, Any] | None = None,
 ) -> list[ValidationResult]:
     """Judge an answer by requirements; see `MelleaSession.avalidate`."""
-    source = judging(requirements, context, backend, output=output)
+    source = judging(requirements, context, backend, output=output, model_options=model_options)
     return (await awaited(ModelOutputThunk[list[ValidationResult]].start(source))).parsed
 
 

@@ -45,7 +45,7 @@ def start_session(
 
     Raises:
         UnknownName: there is no such backend, context type, model option or backend option.
-        InvalidArgument: both `ctx` and `context_type`, or two models, were given.
+        InvalidArgument: both `ctx` and `context_type`, or two models, were given, or `ctx` is no context.
 
     Example:
         ```python
@@ -103,6 +103,8 @@ def start_backend(
         model_id = model_id.name_for(name)
     if ctx is not None and context_type is not None:
         raise InvalidArgument("Give either ctx or context_type, not both: a context has its type.")
+    if ctx is not None and not isinstance(ctx, Context):
+        raise InvalidArgument(f"ctx is {ctx!r}; it must be a context, such as `ChatContext()`.")
     if context_type is not None and context_type not in CONTEXTS:
         raise unknown_name("context type", context_type, CONTEXTS)
     backend = _opened(backend_class(name), model or model_id, model_options, backend_options)

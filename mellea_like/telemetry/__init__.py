@@ -124,7 +124,11 @@ def add_sink(sink: S) -> S:
 
 
 def remove_sink(sink: Sink) -> None:
-    """Take back `add_sink`; generations that it has heard of are heard to their end. Nothing happens without it."""
+    """Take back `add_sink`; generations that it has heard of are heard to their end. Nothing happens without it.
+
+    Args:
+        sink: The sink, or an equal one.
+    """
     with suppress(ValueError):
         _everywhere.remove(sink)
 

@@ -101,6 +101,28 @@ def follow(log: Log) -> EventReader:
 
     For authors of sinks. It works on any event loop and any thread, live or replaying; `Failed` and `Cancelled` are
     the last event, and nothing is raised for them.
+
+    Args:
+        log: What a sink's `opened` was given.
+
+    Returns:
+        An iterator over the events.
+
+    Example:
+        ```python
+        import threading
+        from mellea_like import follow, listening, start_session
+
+        class Printer:
+            def opened(self, log):
+                self.thread = threading.Thread(target=lambda: [print(event.type) for event in follow(log)])
+                self.thread.start()
+
+        printer = Printer()
+        with listening(printer), start_session("fake", answers="Hello!") as m:
+            m.instruct("Say hello.")
+        printer.thread.join()
+        ```
     """
     return EventReader(log, _nobody)
 
@@ -124,7 +146,7 @@ def flush_sinks(*, timeout: float = _EXIT_PATIENCE) -> bool:
     the library waits by itself.
 
     Args:
-        timeout: Seconds to wait.
+        timeout: Seconds to wait, 5 where nothing is said.
 
     Returns:
         Whether they have caught up. False, at once, when a listener asks: it would wait for itself.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeAlias, cast, overload
 
+from ..arguments import listed
 from ..content import ToolCall
-from ..errors import InvalidArgument, ToolError, ToolFailed
+from ..errors import FunctionFailed, InvalidArgument, ToolError, ToolFailed
 from ..home import Home, is_async
 from ..thunk import ModelOutputThunk
 from .arguments import AnyObject, Arguments, described, named, offered
 
 Confirm: TypeAlias = Callable[[ToolCall], "bool | Awaitable[bool]"]
 """Asked before a tool marked `confirm=True` runs; anything but true means no."""
+
+Tools: TypeAlias = "MelleaTool | Callable[..., Any] | Iterable[MelleaTool | Callable[..., Any]] | None"
+"""Tools for a model, one or several: `MelleaTool`s, or plain functions."""
 
 
 class MelleaTool:
@@ -151,13 +154,27 @@ class MelleaTool:
         """
         # All in one go where the caller is, because all of it may run the user's code.
         work: Callable[[str], Any] = self._awork if is_async(self.function) else self._work
-        return cast("str", await home.ask(work, arguments))
+        return cast("str", await self._asked(home, work, arguments))
+
+    async def check(self, arguments: str, home: Home) -> None:
+        """Check a model's arguments and call nothing; on the library's loop.
+
+        Raises:
+            ToolError: they do not fit, or a validator of the user's raised.
+        """
+        await self._asked(home, self.bound, arguments)
+
+    async def _asked(self, home: Home, work: Callable[[str], Any], arguments: str) -> Any:
+        try:
+            return await home.ask(work, arguments)
+        except FunctionFailed as error:  # `SystemExit` and its like; the model is told of it as of any other
+            self._tell(error.__cause__ or error)
 
     def _work(self, arguments: str) -> str | Awaitable[str]:
         try:
             result = self.bound(arguments)()
             return self._finished(result) if inspect.isawaitable(result) else self._written(result)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:  # whatever a tool raises, the model is told
+        except Exception as error:  # whatever a tool raises, the model is told
             self._tell(error)
 
     async def _awork(self, arguments: str) -> str:
@@ -166,12 +183,7 @@ class MelleaTool:
     async def _finished(self, result: Awaitable[Any]) -> str:
         try:
             return self._written(await result)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            self._tell(error)
-        except (Exception, SystemExit) as error:  # whatever a tool raises, the model is told
+        except Exception as error:  # whatever a tool raises, the model is told
             self._tell(error)
 
     def _tell(self, error: BaseException) -> NoReturn:
@@ -206,7 +218,14 @@ def tool(
 def tool(
     function: Callable[..., Any] | None = None, /, **settings: Any
 ) -> MelleaTool | Callable[[Callable[..., Any]], MelleaTool]:
-    """Make a tool of the decorated function; `@tool`, or `@tool(timeout=5)` with what `MelleaTool` takes.
+    """Make a tool of the decorated function; `@tool`, or `@tool(timeout=5)`.
+
+    Args:
+        function: The function; synchronous or asynchronous.
+        settings: What else `MelleaTool` takes: `name`, `description`, `timeout` (seconds), `confirm`.
+
+    Returns:
+        The tool; with settings alone, a decorator that makes one.
 
     Raises:
         InvalidArgument: the function cannot be a tool.
@@ -230,14 +249,14 @@ def tool(
     return MelleaTool(function, **settings)
 
 
-def tools_by_name(tools: Iterable[MelleaTool | Callable[..., Any]]) -> dict[str, MelleaTool]:
+def tools_by_name(tools: Tools) -> dict[str, MelleaTool]:
     """Sort tools by their names; plain functions are made tools.
 
     Raises:
         InvalidArgument: two have one name, or one is neither a tool nor a function.
     """
     found: dict[str, MelleaTool] = {}
-    for given in tools:
+    for given in listed(tools):
         if not callable(given):
             raise InvalidArgument(f"A tool is a function or a MelleaTool, not {type(given).__name__}: {given!r}.")
         one = given if isinstance(given, MelleaTool) else MelleaTool(given)

@@ -52,10 +52,14 @@ def offered(function: Callable[..., Any], tool: str) -> list[inspect.Parameter]:
     """List the parameters that a model may fill; those that a partial has filled are not among them.
 
     Raises:
-        InvalidArgument: it takes `*args`, or an annotation names something that cannot be found.
+        InvalidArgument: it has no signature, takes `*args`, or an annotation names something that cannot be found.
     """
     try:
         signature = inspect.signature(function, eval_str=True)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(
+            f"Tool {tool!r} does not say what it takes: {error}. Write a function around it, or give its `parameters`."
+        ) from error
     except NameError as error:
         raise InvalidArgument(
             f"An annotation of tool {tool!r} cannot be resolved: {error}. Define the type in the module, not inside a "

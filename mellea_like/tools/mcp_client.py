@@ -23,7 +23,16 @@ _TAIL = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MCPConnection:
-    """How a server is reached; `stdio_connection` and `http_connection` make one."""
+    """How a server is reached; `stdio_connection` and `http_connection` make one.
+
+    Args:
+        command: The program, for a server that is started; empty for one that listens.
+        args: Its arguments.
+        env: Environment variables for it.
+        cwd: Where it runs; None for here.
+        url: Where it listens, for a server that is not started; empty otherwise.
+        headers: Sent with every request.
+    """
 
     command: str = ""
     args: tuple[str, ...] = ()

@@ -173,7 +173,14 @@ class _MCPTool(MelleaTool):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MCPToolSpec:
-    """What a server says of one of its tools; `discover_mcp_tools` lists them."""
+    """What a server says of one of its tools; `discover_mcp_tools` lists them.
+
+    Args:
+        name: The tool's name.
+        description: What it is for.
+        parameters: JSON schema of its arguments.
+        connection: How the server is reached.
+    """
 
     name: str
     description: str

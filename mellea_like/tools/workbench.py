@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, overload
 
 from ..content import Message, ToolCall
-from ..errors import InvalidArgument, ToolError, ToolRefused, ToolTimeout, UnknownTool, unknown_name
+from ..errors import FunctionFailed, InvalidArgument, ToolError, ToolRefused, ToolTimeout, UnknownTool, unknown_name
 from ..events import Finished, Said, ToolResult
 from ..home import Home
 from ..thunk import ModelOutputThunk
 from ..waiting import blocking
-from . import Confirm, MelleaTool, tools_by_name
+from . import Confirm, Tools, tools_by_name
 
 
 class Workbench:
@@ -26,17 +26,24 @@ class Workbench:
     Made where the call is made; `carry_out` runs on the library's loop.
 
     Args:
-        tools: The tools, or plain functions.
+        tools: The tools, or plain functions; one or several.
         confirm: Who is asked before a tool marked so runs.
+        home: Where the tools are called; None for here.
 
     Raises:
         InvalidArgument: two tools have one name, or one has to be confirmed and nobody can be asked.
     """
 
-    def __init__(self, tools: Iterable[MelleaTool | Callable[..., Any]], *, confirm: Confirm | None = None) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        *,
+        confirm: Confirm | None = None,
+        home: Home | None = None,
+    ) -> None:
         self.tools = tools_by_name(tools)
         self._confirm = confirm
-        self._home = Home()
+        self._home = home or Home()
         self._asking = asyncio.Lock()
         unsafe = [name for name, one in self.tools.items() if one.confirm]
         if unsafe and confirm is None:
@@ -82,7 +89,7 @@ class Workbench:
                 str(unknown_name("tool", call.name, self.tools)), tool=call.name, valid=tuple(sorted(self.tools))
             )
         if wanted.confirm:
-            await self._home.ask(wanted.bound, call.arguments)
+            await wanted.check(call.arguments, self._home)
             await self._ask(call)
         try:
             async with asyncio.timeout(wanted.timeout):
@@ -99,7 +106,8 @@ class Workbench:
             async with self._asking:  # one question at a time, or two prompts would share a terminal
                 agreed = await self._home.ask(self._confirm, call)
         except Exception as error:  # the user's own function: whatever it raises, the tool was not confirmed
-            raise ToolRefused(f"Tool {call.name!r} was not run: asking failed ({error!r}).", tool=call.name) from error
+            why = error.__cause__ if isinstance(error, FunctionFailed) else error
+            raise ToolRefused(f"Tool {call.name!r} was not run: asking failed ({why!r}).", tool=call.name) from why
         if not agreed:
             raise ToolRefused(
                 f"Tool {call.name!r} was not run: the user did not allow it. Do not ask for it again; go on without.",
@@ -110,7 +118,7 @@ class Workbench:
 @overload
 async def acall_tools(
     result: ModelOutputThunk[Any] | Message,
-    tools: Iterable[MelleaTool | Callable[..., Any]],
+    tools: Tools,
     *,
     confirm: Confirm | None = ...,
     await_result: Literal[True] = ...,
@@ -118,14 +126,14 @@ async def acall_tools(
 @overload
 async def acall_tools(
     result: ModelOutputThunk[Any] | Message,
-    tools: Iterable[MelleaTool | Callable[..., Any]],
+    tools: Tools,
     *,
     confirm: Confirm | None = ...,
     await_result: Literal[False],
 ) -> ModelOutputThunk[list[Message]]: ...
 async def acall_tools(
     result: ModelOutputThunk[Any] | Message,
-    tools: Iterable[MelleaTool | Callable[..., Any]],
+    tools: Tools,
     *,
     confirm: Confirm | None = None,
     await_result: bool = True,
@@ -137,7 +145,7 @@ async def acall_tools(
 
     Args:
         result: The answer that asks for them; a thunk that still runs is awaited.
-        tools: The tools, or plain functions.
+        tools: The tools, or plain functions; one or several.
         confirm: Asked before a tool marked `confirm=True` runs, with its `ToolCall`; sync or async.
         await_result: False returns the running thunk at once; its events are a `ToolResult` as each tool ends.
 

@@ -376,3 +376,9 @@ def test_what_is_no_context_is_refused() -> None:
     wrong: Any = {"session_id": "x"}
     with pytest.raises(InvalidArgument, match="ExecutionContext"):
         Executor(poet()).execute("hi", wrong)
+
+
+async def test_what_a_context_leaves_out_may_be_none() -> None:
+    context = talk(state=None, chat_history=None, variables=None, executed_data=None)
+    assert text(await collected(Executor(poet()).execute("Go.", context))) == "Once upon a time"
+    assert [turn["role"] for turn in context.chat_history] == ["user", "assistant"]

@@ -171,6 +171,39 @@ def test_only_errors_that_are_worth_it_are_tried_again() -> None:
     assert len(calls) == 1
 
 
+def test_whether_an_error_is_worth_it_is_asked_where_other_code_of_the_users_runs() -> None:
+    threads: list[str] = []
+
+    def worth_it(error: BaseException) -> bool:
+        threads.append(threading.current_thread().name)
+        return False
+
+    with pytest.raises(NodeFailed):
+        one(boom, retry=RetryPolicy(retry_on=worth_it)).compile().invoke({})
+    assert threads
+    assert "mellea-like" not in threads
+
+
+def test_where_that_cannot_be_said_the_node_failed_with_its_own_error() -> None:
+    def worth_it(error: BaseException) -> bool:
+        raise KeyError("which?")
+
+    with pytest.raises(NodeFailed, match="boom") as raised:
+        one(boom, retry=RetryPolicy(retry_on=worth_it)).compile().invoke({})
+    assert any("KeyError('which?')" in note for note in raised.value.raised.__notes__)
+
+
+def test_waits_have_a_longest_however_many_attempts_there_were() -> None:
+    policy = RetryPolicy(max_attempts=5000, max_interval=3, jitter=False)
+    assert {policy.delay(attempt, OSError()) for attempt in (10, 1025, 4000)} == {3}
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_a_timeout_that_nothing_could_keep_is_refused(timeout: float) -> None:
+    with pytest.raises(InvalidArgument, match="timeout of 'node'"):
+        one(boom, timeout=timeout)
+
+
 def test_a_node_that_takes_too_long_is_stopped() -> None:
     async def waits(state: State) -> None:
         await asyncio.Event().wait()

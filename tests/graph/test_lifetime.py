@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mellea_like import Answer, Gate, GenerationCancelled, MelleaSession
+from mellea_like import Answer, Gate, GenerationCancelled, MelleaSession, NodeTimeout
 from mellea_like.graph.building import StateGraph
 from mellea_like.graph.compiled import CompiledGraph
 from mellea_like.graph.spec import START
@@ -243,3 +243,97 @@ def test_closing_stops_a_model_that_a_synchronous_function_waits_for(talker: Any
     with graph.compile().stream({}, stream_mode="messages") as reader:
         next(reader)
     assert talker.is_stopped()
+
+
+class Endless:
+    """A node that says more every moment, and notes that it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def words(self, state: State) -> Any:
+        try:
+            while True:
+                yield "word "
+        finally:
+            self.closed.set()
+
+    async def words_asynchronously(self, state: State) -> Any:
+        try:
+            while True:
+                yield "word "
+        finally:
+            self.closed.set()
+
+    def graph(self, *, asynchronous: bool = False, **config: Any) -> CompiledGraph:
+        graph = StateGraph()
+        graph.add_node("words", self.words_asynchronously if asynchronous else self.words, **config)
+        graph.set_entry_point("words")
+        return graph.compile()
+
+
+def test_a_generator_that_never_pauses_holds_up_nobody_and_is_stopped(fake: Callable[..., MelleaSession]) -> None:
+    endless, m = Endless(), fake("Here.")
+    with endless.graph().stream({}, stream_mode="messages") as reader:
+        next(reader)
+        assert m.instruct("Are you there?").value == "Here."
+    assert endless.closed.wait(10)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_generator_that_never_pauses_is_stopped_by_its_timeout(asynchronous: bool) -> None:
+    endless = Endless()
+    with pytest.raises(NodeTimeout):
+        endless.graph(asynchronous=asynchronous, timeout=0.05).invoke({})
+    assert endless.closed.wait(10)
+
+
+@pytest.mark.parametrize("node", ["function", "generator"])
+@pytest.mark.parametrize("how", ["aclose", "cancel", "from a thread"])
+async def test_a_node_that_is_stopped_has_cleaned_up_when_closing_returns(node: str, how: str) -> None:
+    began, cleaned = asyncio.Event(), list[str]()
+
+    async def work(state: State) -> None:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append(node)
+
+    async def generator(state: State) -> Any:
+        yield "word "
+        await work(state)
+
+    graph = StateGraph()
+    graph.add_node("node", work if node == "function" else generator)
+    graph.set_entry_point("node")
+    run = graph.compile().start({})
+    await began.wait()
+    if how == "aclose":
+        await run.stream("events").aclose()
+    elif how == "cancel":
+        await run.cancel()
+    else:
+        await asyncio.to_thread(run.close)
+    assert cleaned == [node]
+
+
+def test_in_synchronous_code_too() -> None:
+    began, cleaned = threading.Event(), threading.Event()
+
+    async def work(state: State) -> None:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned.set()
+
+    graph = StateGraph()
+    graph.add_node("node", work)
+    graph.set_entry_point("node")
+    with graph.compile().start({}) as run:
+        assert began.wait(10)
+    assert run.state == "cancelled"
+    assert cleaned.is_set()

@@ -66,6 +66,23 @@ def test_thunks_inside_a_dict_become_their_text(fake: Callable[..., MelleaSessio
     assert sorted(one(node).invoke({}).values()) == ["first", "second"]
 
 
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize("verb", ["instruct", "chat"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_thunk_among_messages_is_the_models_turn(
+    fake: Callable[..., MelleaSession], computed: bool, verb: str, listed: bool
+) -> None:
+    m = fake("Hello!")
+
+    def answer(state: State) -> State:
+        thunk = getattr(m, verb)("hi", await_result=False)
+        if computed:
+            thunk.result()
+        return {"messages": [thunk] if listed else thunk}
+
+    assert one(answer).invoke({"messages": "hi"})["messages"] == [HumanMessage("hi"), AIMessage("Hello!")]
+
+
 def test_a_thunk_that_was_started_elsewhere_is_streamed_too(fake: Callable[..., MelleaSession]) -> None:
     thunk = fake("one two").instruct("count", await_result=False)
     assert texts(one(lambda state: thunk).stream({}, stream_mode="messages")) == ["one", " two"]
@@ -245,7 +262,7 @@ def test_under_a_strategy_only_accepted_text_is_a_token_and_attempts_are_drafts(
         *[("draft", "much"), ("draft", " too"), ("draft", " long"), ("draft_discarded", None)],
         *[("draft", "short"), ("token", "short")],
     ]
-    assert [event.passed for event in events if event.type == "validation"] == [False, True]
+    assert [(e.draft, e.passed) for e in events if e.type == "validation"] == [(1, False), (2, True)]
 
 
 def wish(**arguments: int) -> Answer:

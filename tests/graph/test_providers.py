@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from mellea_like import FakeBackend, InvalidArgument, Message, OpenAIBackend, RequestRefused, UnknownName, engine
+from mellea_like import (
+    FakeBackend,
+    ImageBlock,
+    InvalidArgument,
+    Message,
+    OpenAIBackend,
+    RequestRefused,
+    StateGraph,
+    ToolCall,
+    UnknownName,
+    add_messages,
+    engine,
+)
 from mellea_like.providers import ADDRESSES, aclose_providers, provider_backend, serving
 from mellea_like.roles import AIMessage, HumanMessage, SystemMessage, ToolMessage, as_message
 
@@ -107,6 +120,53 @@ def test_a_roles_name_makes_a_message_and_recognises_it(kind: Any, role: Any) ->
 )
 def test_messages_are_made_of_what_stands_for_them(said: Any) -> None:
     assert as_message(said) == HumanMessage("hi")
+
+
+def test_openais_messages_are_read_as_they_are_written() -> None:
+    said = [
+        {"role": "user", "content": [{"type": "text", "text": "Look: "}, {"type": "text", "text": "what is it?"}]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}, "?"]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+        },
+        {"role": "assistant", "tool_calls": [ToolCall(name="look")]},
+        ("assistant", [{"type": "refusal", "refusal": "No."}]),
+    ]
+    assert add_messages(None, said) == [
+        Message("user", "Look: what is it?"),
+        Message("user", "?", images=ImageBlock(url="https://example.org/cat.png")),
+        Message("assistant", "", tool_calls=[ToolCall(name="look", id="1")]),
+        Message("assistant", "", tool_calls=[ToolCall(name="look")]),
+        Message("assistant", "No."),
+    ]
+
+
+def test_a_models_node_is_given_the_text_of_openais_parts() -> None:
+    backend = FakeBackend(answers="A cat.")
+    graph = StateGraph()
+    graph.add_node("see", node_type="llm")
+    graph.set_entry_point("see")
+    said = {"role": "user", "content": [{"type": "text", "text": "hello"}]}
+    graph.compile(backend=backend).invoke({"messages": [said]})
+    assert backend.calls[0].messages == (Message("user", "hello"),)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (("user", 5), "content is text, not int: 5"),
+        (("user", {"type": "text"}), "content is text, not dict"),
+        (("user", [{"type": "input_audio", "input_audio": {}}]), "neither text nor an image: {'type': 'input_audio'"),
+        (("user", [{"type": "image_url", "image_url": "cat.png"}]), "'cat.png' is not the address of an image"),
+        ({"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]}, "{'name': 'f'} is not a tool call"),
+        ({"role": "user"}, "is not a message"),
+    ],
+)
+def test_content_that_is_neither_text_nor_images_is_refused(said: Any, why: str) -> None:
+    with pytest.raises(InvalidArgument, match=re.escape(why)):
+        as_message(said)
 
 
 def test_what_stands_for_no_message_is_refused() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from pydantic import BaseModel
 
 from mellea_like import FakeBackend
-from mellea_like.errors import GraphError, NodeFailed, NothingToResume
+from mellea_like.content import ImageBlock, Message, ToolCall
+from mellea_like.errors import GraphError, InvalidArgument, NodeFailed, NothingToResume
 from mellea_like.graph.building import StateGraph
 from mellea_like.graph.checkpoints import Checkpoint, Pending, from_plain, to_plain
 from mellea_like.graph.commands import Command, Interrupt, Send
@@ -86,6 +90,85 @@ def test_a_run_stops_before_or_after_a_node_and_goes_on(when: str, seen: list[st
     compiled = graph.compile(checkpointer=MemoryBackend(), **{when: ["ask"]})  # type: ignore[arg-type]
     assert compiled.invoke({}, THREAD)["seen"] == seen
     assert compiled.invoke(None, THREAD) == {"seen": ["before", "ask", "after"]}
+
+
+def test_a_run_may_stop_before_its_first_node(store: Any) -> None:
+    compiled = marking("a", "b").compile(store, interrupt_before=["a", "b"])
+    assert [compiled.invoke(given, THREAD)["seen"] for given in ({}, None, None)] == [[], ["a"], ["a", "b"]]
+
+
+def test_a_run_may_begin_where_its_call_says(store: Any) -> None:
+    compiled = marking("a", "b", "c").compile(store)
+    assert compiled.invoke(Command(update={"seen": ["here"]}, goto="b"), THREAD)["seen"] == ["here", "b", "c"]
+    assert compiled.invoke(Command(goto="c"), THREAD)["seen"] == ["here", "b", "c", "c"]
+    assert compiled.invoke({}, THREAD)["seen"] == ["here", "b", "c", "c", "a", "b", "c"]
+
+
+def test_an_answer_goes_where_the_run_waits_and_nowhere_else() -> None:
+    compiled = asking().compile(MemoryBackend())
+    compiled.invoke({}, THREAD)
+    with pytest.raises(InvalidArgument, match="Leave out `goto`"):
+        compiled.invoke(Command(resume="Ana", goto="after"), THREAD)
+    assert compiled.invoke(Command(resume="Ana"), THREAD)["__interrupt__"][0].value == "Whose?"
+
+
+def marking(*names: str) -> StateGraph:
+    graph = StateGraph(Seen)
+    for name in names:
+        graph.add_node(name, lambda state, name=name: {"seen": [name]})
+    graph.add_sequence([START, *names])
+    return graph
+
+
+def test_everything_of_a_conversation_and_any_dict_is_there_again(store: Any) -> None:
+    graph = StateGraph()
+    graph.add_node("nothing", lambda state: None)
+    graph.set_entry_point("nothing")
+    compiled = graph.compile(store)
+    image = ImageBlock(url="https://example.org/cat.png")
+    call = ToolCall(name="look", arguments="{}", id="1")
+    messages = [Message("user", "Look.", images=[image]), AIMessage("", tool_calls=[call])]
+    kinds = {"__kind__": "tuple", "in": [{"__kind__": "mapping", "items": {"__kind__": 1}}]}
+    compiled.invoke({"messages": messages, "kinds": kinds}, THREAD)
+    again = compiled.invoke({}, THREAD)
+    assert again == {"messages": messages, "kinds": kinds}
+    assert again["messages"][0].images == (image,)
+
+
+class Person(BaseModel):
+    name: str
+    born: date
+
+
+@dataclass
+class Place:
+    name: str
+    people: list[Person]
+
+
+def test_typed_answers_are_there_again_as_what_they_were(store: Any) -> None:
+    ana = Person(name="Ana", born=date(2001, 2, 3))
+    graph = StateGraph()
+    answer = '{"name": "Ana", "born": "2001-02-03"}'
+    graph.add_node("who", node_type="llm", prompt="Who?", format=Person, state_key="person")
+    graph.add_node("ask", lambda state: {"places": [Place(interrupt("Where?"), [state["person"]])]})
+    graph.add_node("tell", lambda state: {"told": (type(state["person"]), interrupt("Why?"))[0].__name__})
+    graph.add_sequence([START, "who", "ask", "tell"])
+    compiled = graph.compile(store, backend=FakeBackend(answers=answer))
+    compiled.invoke({}, THREAD)
+    compiled.invoke(Command(resume="Porto"), THREAD)
+    state = compiled.invoke(Command(resume="?"), THREAD)
+    assert state == {"person": ana, "places": [Place("Porto", [ana])], "told": "Person"}
+
+
+def test_an_object_whose_class_is_gone_is_a_dict(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = StateGraph()
+    graph.add_node("nothing", lambda state: None)
+    graph.set_entry_point("nothing")
+    compiled = graph.compile(store)
+    compiled.invoke({"place": Place("Porto", [])}, THREAD)
+    monkeypatch.delitem(globals(), "Place")
+    assert compiled.invoke({}, THREAD) == {"place": {"name": "Porto", "people": []}}
 
 
 def test_a_run_that_failed_goes_on_after_its_last_step_without_what_was_through(store: Any) -> None:

@@ -159,6 +159,11 @@ async def test_synchronous_streaming_works_inside_a_running_loop_with_asynchrono
     assert graph.compile().invoke({}) == {"done": True}
 
 
+async def test_a_run_that_was_started_asynchronously_can_be_read_synchronously() -> None:
+    run = chatting().start("hi")
+    assert [chunk.content for _, chunk in run.stream("messages")] == ["Hello,", " World!"]
+
+
 def test_text_becomes_the_input_and_the_model_is_told_it_after_the_system_prompt() -> None:
     compiled = chatting()
     compiled.invoke("Tell me a story.")

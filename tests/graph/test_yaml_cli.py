@@ -125,7 +125,7 @@ def test_a_run_that_waits_asks_on_the_command_line(
 @pytest.mark.usefixtures("folder")
 def test_a_failure_comes_after_the_text_and_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with serving(FakeBackend(answers=Answer(["Hel", BackendUnavailable("gone")]))):
-        assert main(["run", "graph.yaml", "--var", "name=World", "--stream"]) == 1
+        assert main(["run", "graph.yaml", "--var", "name=World", "--stream"]) == 3
     out, err = capsys.readouterr()
     assert out.startswith("Hel")
     assert err.splitlines()[-1].startswith("mellea-like: Node 'greet' failed")
@@ -134,7 +134,7 @@ def test_a_failure_comes_after_the_text_and_is_one_line(capsys: pytest.CaptureFi
 @pytest.mark.parametrize("given", ["name", "=x", ":=3", "n:=x"])
 @pytest.mark.usefixtures("folder")
 def test_a_mistaken_variable_is_shown(given: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prompt", "greet", "--var", given]) == 1
+    assert main(["prompt", "greet", "--var", given]) == 2
     assert f"--var {given!r}" in capsys.readouterr().err
 
 

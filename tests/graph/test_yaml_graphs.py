@@ -499,7 +499,6 @@ def test_the_example_graphs_run_on_a_real_model(
     assert load_graph(folder / f"{name}.yaml").invoke(state)[key]
 
 
-# for tests/graph/test_yaml_graphs.py, once home.py is mended
 MAP_ALONE = MAP.replace("{word.name} {_map_index}", "{word}")
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from prompts.conftest import Writer, write  # noqa: F401  # a fixture
 
+from mellea_like import FakeBackend
 from mellea_like.errors import InvalidFile
 from mellea_like.graph.yaml_form import yaml_graph_schema
 from mellea_like.graph.yaml_loading import lint_graph, load_graph
 from mellea_like.prompts.file_form import yaml_prompt_schema
+from mellea_like.providers import serving
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "yaml"
 
@@ -71,6 +73,8 @@ MISTAKES = [
     ("edges:", "loop_limits: {a: 0}\nedges:", "loop_limits", "schema", "greater than or equal to 1"),
     ("edges:", "loop_exits: {a: c}\nedges:", "loop_exits", "unknown-node", "no node 'c'"),
     ("score: float", "score: flaot", "flaot", "schema", "no type 'flaot'"),
+    ("score: float", "score: {type: int, default: abc}", "abc", "schema", "'abc' is not of the type 'int'"),
+    ("score: float", "score: {type: 'list[int]', default: [a]}", "[a]", "schema", "is not of the type 'list[int]'"),
     ("edges:", "nodes: {}\nedges:", "nodes: {}", "twice", "written twice"),
     ("math.sqrt", "math.sqrt, type: shell", "shell", "schema", "'python'"),
 ]
@@ -139,6 +143,23 @@ def test_what_may_not_be_meant_is_a_warning_and_the_graph_is_loaded(
 def test_single_braces_in_a_jinja_template_may_not_be_meant(write: Writer, shown: str, codes: list[str]) -> None:  # noqa: F811
     write("say", f"user: '{{{{ text }}}} and {shown} and {{other}}'")
     assert [fault.code for fault in lint_graph(write("g.yaml", FINE))] == codes
+
+
+def test_defaults_that_fit_are_fine(write: Writer) -> None:  # noqa: F811
+    write("say", "user: '{text}'")
+    keys = "score: {type: float, default: 3}, more: {type: int, default: null}, last: {default: [x]}"
+    assert lint_graph(write("g.yaml", FINE.replace("score: float", keys))) == []
+
+
+def test_a_node_may_be_merged_from_another_and_say_something_else(write: Writer) -> None:  # noqa: F811
+    write("say", "user: '{text}'")
+    text = FINE.replace("a: {prompt", "a: &a {prompt").replace(
+        "b: {type: passthrough}", "b: {<<: *a, state_key: other}"
+    )
+    path = write("g.yaml", text)
+    assert lint_graph(path) == []
+    with serving(FakeBackend(answers="Hello")):
+        assert load_graph(path).invoke({"text": "hi"}) == {"text": "hi", "out": "Hello", "other": "Hello"}
 
 
 def test_conditions_that_are_opposites_leave_nothing_open(write: Writer) -> None:  # noqa: F811

@@ -27,6 +27,7 @@ ALLOWED = {
     "graph.execution.events_of": "a run ends in one terminal event, whatever is raised in it",
     "graph.nodes.llm.started": "closes what was opened, and raises again",
     "graph.outcomes.computed": "stops a thunk that nobody waits for any more, and raises again",
+    "graph.working._delay": "user code: what `retry_on` raises is noted on what the node failed with",
     "graph.working.worked": "user code: what a node raises is what the node failed with",
     "graph.yaml_nodes.YamlNode.__call__": "the file says that whatever fails here is passed over",
     "tools.mcp_client.Server._serve": "whatever the package raises means that there is no server",

@@ -12,7 +12,7 @@ import pytest
 from ._source import ROOT, Module, modules
 
 FLOORS = (
-    {"closing", "errors", "content", "samples", "events", "options", "models", "markup", "roles"},
+    {"arguments", "closing", "errors", "content", "samples", "events", "options", "models", "markup", "roles"},
     {
         *("waiting", "log", "readers", "engine", "home", "thunk", "partial", "chunking", "sse"),
         *("telemetry", "display"),

@@ -17,6 +17,7 @@ from ._source import classes
 POSITIONAL: dict[str, str] = {
     "StateGraph.add_conditional_edges": "source, path and mapping, as LangGraph's users know it",
     "execute_prompt_streaming": "the signature of yamlgraph's page",
+    "Document.__init__": "text, title and id, as Mellea's users know it",
     "react": "goal, context and backend, as Mellea's users know it",
 }
 """Public callables that take more than two arguments by position, and why."""

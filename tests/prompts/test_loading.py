@@ -154,11 +154,29 @@ def test_an_output_schema_becomes_a_type(write: Writer) -> None:
             person(**({"name": "Ada", "home": {"town": "London"}} | wrong))
 
 
+def bomb(levels: int) -> str:
+    """Write a file of nine aliases, of nine aliases, and so on."""
+    lines = ["user: Hi", "l0: &l0 [" + "x, " * 9 + "]"]
+    return "\n".join([*lines, *(f"l{n}: &l{n} [" + f"*l{n - 1}, " * 9 + "]" for n in range(1, levels))])
+
+
+def chain(levels: int) -> str:
+    """Write a file that is deep with its aliases written out."""
+    return "\n".join(["user: Hi", "l0: &l0 [x]", *(f"l{n}: &l{n} [*l{n - 1}]" for n in range(1, levels))])
+
+
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
         ("usr: Hi", [(1, "Did you mean 'user'?"), (1, "user: Field required")]),
         ("user: Hi\nuser: Ho", [(2, "written twice")]),
+        ("user: &u Hi\nmetadata: &m {a: 1,\n a: 2}\nmodel_options: *m", [(3, "metadata.a: this key is written twice")]),
+        ("user: Hi\nmetadata: {<<: {a: 1}, b: 1,\n b: 2}", [(3, "metadata.b: this key is written twice")]),
+        ("user: Hi\nmetadata: &m\n  a: *m", [(3, "the alias *m stands inside what it names")]),
+        ("user: Hi\nmetadata:\n  a: " + "[" * 5_000, [(3, "nested deeper than 100 levels; make it flatter")]),
+        ("user: Hi\nmetadata:\n  a: " + "{a: " * 200_000, [(3, "nested deeper than 100 levels")]),
+        (bomb(99), [(7, "the aliases up to here stand for more than 100,000 values; let them name smaller things")]),
+        (chain(150), [(100, "nested deeper than 100 levels")]),
         ("user: [a\nb: }", [(2, "this is not YAML")]),
         ("user: Hi\nat: 2001-99-99", [(1, "this is not YAML")]),
         ("- Hi", [(1, "holds a list")]),
@@ -192,6 +210,28 @@ def test_every_mistake_in_a_file_is_told_with_its_line(write: Writer, text: str,
     for line, words in faults:
         assert any(fault.line == line and words in fault.text for fault in error.faults)
     assert str(error).startswith(f"'{path}', line {faults[0][0]}: ")
+
+
+def test_what_is_merged_gives_way_to_what_is_written(write: Writer) -> None:
+    write(
+        "p",
+        """\
+        user: Hi
+        model_options:
+          one: &one {a: 1, b: 1}
+          two: {<<: *one, b: 2}
+          three: {<<: [{b: 3, c: 3}, *one], "<<": kept}
+        """,
+    )
+    found = load_prompt("p").model_options
+    assert (found["two"], found["three"]) == ({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 3, "<<": "kept"})
+
+
+def test_a_mistake_in_what_is_merged_is_told_where_it_is_written(write: Writer) -> None:
+    write("p", "user: Hi\nschema:\n  fields:\n    a: &a\n      type: strr\n    b:\n      <<: *a\n      optional: true")
+    with pytest.raises(InvalidFile) as caught:
+        load_prompt("p")
+    assert [fault.line for fault in caught.value.faults] == [5, 5]
 
 
 def test_a_file_that_is_not_text_is_a_mistake_of_the_file(write: Writer) -> None:

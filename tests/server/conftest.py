@@ -13,8 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
-from mellea_like import start_session
-from mellea_like.server.app import asgi_app
+from mellea_like import asgi_app, start_session
 from mellea_like.server.limits import Access, ServerLimits
 from mellea_like.server.loading import answerer_of
 from mellea_like.server.running import address_of, bound_socket, server_of
@@ -40,9 +39,13 @@ class Served:
         body = {"messages": [{"role": "user", "content": text}], **more}
         return self.client.post("/v1/chat/completions", json=body)
 
+    def respond(self, said: Any = "hi", **more: Any) -> httpx.Response:
+        """Ask for a response."""
+        return self.client.post("/v1/responses", json={"input": said, **more})
+
     def begin(self, text: str = "hi", path: str = "/v1/chat/completions", **more: Any) -> socket.socket:
         """Ask on a bare socket, and read nothing: closing it is a client that leaves."""
-        body = json.dumps({"messages": [{"role": "user", "content": text}], **more}).encode()
+        body = json.dumps({"messages": [{"role": "user", "content": text}], "input": text, **more}).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )

@@ -116,6 +116,20 @@ def test_tool_calls_are_whole(serve: Callable[..., Served], stream: bool) -> Non
     assert session.backend.calls[0].tools[0]["function"]["name"] == "weather"
 
 
+@pytest.mark.parametrize(("parallel", "names"), [(None, ["one", "two"]), (True, ["one", "two"]), (False, ["one"])])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_takes_one_call_at_a_time_gets_one(
+    serve: Callable[..., Served], parallel: bool | None, names: list[str], stream: bool
+) -> None:
+    calls = [
+        ToolCallEvent(index=i, id=f"c{i}", name=name, arguments="{}", complete=True) for i, name in enumerate(names)
+    ]
+    served = serve([Answer([*calls, CALL[-1]]) for _ in range(2)])
+    chat, response = (ask(parallel_tool_calls=parallel, stream=stream).text for ask in (served.chat, served.respond))
+    assert [f'"name":"{name}"' in chat for name in ("one", "two")] == [True, len(names) == 2]
+    assert [f'"name":"{name}"' in response for name in ("one", "two")] == [True, len(names) == 2]
+
+
 def test_a_tools_result_goes_back_to_the_model(serve: Callable[..., Served]) -> None:
     session = start_session("fake", answers="Sunny.")
     served = serve(session)
@@ -142,6 +156,7 @@ def test_options_reach_the_backend_under_their_portable_names(serve: Callable[..
             seed=7,
             stop="END",
             max_completion_tokens=5,
+            reasoning_effort="none",
             tools=[WEATHER],
             tool_choice="required",
             frequency_penalty=0,
@@ -153,6 +168,7 @@ def test_options_reach_the_backend_under_their_portable_names(serve: Callable[..
         ModelOption.SEED: 7,
         ModelOption.STOP_SEQUENCES: ["END"],
         ModelOption.MAX_NEW_TOKENS: 5,
+        ModelOption.THINKING: False,
         ModelOption.TOOL_CHOICE: "required",
     }
 
@@ -212,6 +228,14 @@ def test_models_are_listed_and_found(echo: Served) -> None:
         assert client.models.retrieve("script").owned_by == "mellea-like"
         with pytest.raises(openai.NotFoundError, match=r"There is no model 'other'\. Valid: 'script'"):
             client.models.retrieve("other")
+
+
+def test_a_refusal_that_is_given_back_is_what_the_model_said(serve: Callable[..., Served]) -> None:
+    session = start_session("fake")
+    messages: Any = [*HI, {"role": "assistant", "content": None, "refusal": "I will not."}, *HI]
+    with client_of(serve(session)) as client:
+        client.chat.completions.create(model="m", messages=messages)
+    assert session.backend.calls[0].messages[1].content == "I will not."
 
 
 def test_images_and_the_developers_turn_are_understood(serve: Callable[..., Served]) -> None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from example_runs import BACKENDS, FOLDER, run
 
 from mellea_like.server.loading import answerer_named
 
 from .conftest import Served
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
-
-def test_a_program_asked_with_openais_client() -> None:
-    command = [sys.executable, str(EXAMPLES / "serving" / "asking_with_openai.py"), "--backend", "fake"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    first, whole, streamed = done.stdout.split("\n# ")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_program_asked_with_openais_client(backend: str | None) -> None:
+    first, whole, streamed = run("serving/asking_with_openai.py", backend).split("\n# ")
     assert first.startswith("Serving program at http://127.0.0.1:")
     assert whole.removeprefix("Whole\n").strip()
     assert streamed.rstrip().endswith("tokens")
@@ -28,7 +22,7 @@ def test_a_program_asked_with_openais_client() -> None:
 
 def test_a_graph_in_a_yaml_file(serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MELLEA_LIKE_OVERRIDE", "fake")
-    served = serve(answerer_named(str(EXAMPLES / "yaml" / "greeting.yaml"), input_key="name"))
+    served = serve(answerer_named(str(FOLDER / "yaml" / "greeting.yaml"), input_key="name"))
     assert served.client.get("/v1/models").json()["data"][0]["id"] == "greeting"
     assert [node["name"] for node in served.client.get("/v1/graph").json()["nodes"]] == ["generate"]
     answer = served.chat("Ana").json()

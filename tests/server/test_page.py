@@ -13,8 +13,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from mellea_like import (
     Answer,
     BackendUnavailable,
+    BestofNSamplingStrategy,
     FakeBackend,
     Gate,
+    Message,
     Requirement,
     simple_validate,
     start_session,
@@ -26,6 +28,8 @@ from mellea_like.server.limits import Access
 from .conftest import Served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+QUIET = Requirement("in small letters", validation_fn=simple_validate(str.islower))
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; `.ci/run` installs Debian's")
 
@@ -115,9 +119,8 @@ def test_by_keyboard_alone_it_is_asked_stopped_and_asked_again(
 
 def test_attempts_are_shown_with_their_verdicts(serve: Callable[..., Served], show: Callable[..., Page]) -> None:
     gate = Gate()
-    quiet = Requirement("in small letters", validation_fn=simple_validate(str.islower))
     session = start_session("fake", answers=["LOUD WORDS", Answer(["quiet ", gate, "words"])])
-    page = show(serve(ModelAnswerer(session, requirements=[quiet])))
+    page = show(serve(ModelAnswerer(session, requirements=[QUIET])))
     page.get_by_label("Message").fill("Say something")
     page.keyboard.press("Enter")
     answer = page.locator("li.assistant > .text")
@@ -130,6 +133,34 @@ def test_attempts_are_shown_with_their_verdicts(serve: Callable[..., Served], sh
     expect(first).to_contain_text("failed: in small letters")
     expect(first.locator(".draft")).to_have_text("LOUD WORDS")
     expect(second.locator(".pass")).to_have_text(re.compile("passed: in small letters"))
+
+
+def test_an_answer_is_shown_though_no_attempt_passed(serve: Callable[..., Served], show: Callable[..., Page]) -> None:
+    session = start_session("fake", answers=["LOUD WORDS", "MORE LOUD WORDS"])
+    served = serve(ModelAnswerer(session, requirements=[QUIET]))
+    page = show(served)
+    page.get_by_label("Message").fill("Say something")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Done.")
+    expect(page.locator("li.assistant > .text")).to_have_text("LOUD WORDS")
+    page.get_by_text("2 attempts").click()
+    expect(page.locator("li.attempt .who")).to_have_text(["Attempt 1, taken: none was better", "Attempt 2"])
+
+
+def test_attempts_that_grow_at_once_stand_apart(serve: Callable[..., Served], show: Callable[..., Page]) -> None:
+    gate = Gate()
+    session = start_session("fake", answers=[Answer(["one ", gate, "more"]), Answer(["two ", gate, "words"])])
+
+    async def program(messages: list[Message]) -> Any:
+        strategy = BestofNSamplingStrategy(loop_budget=2)
+        return await session.ainstruct("x", requirements=[QUIET], strategy=strategy, await_result=False)
+
+    page = show(serve(program))
+    page.get_by_label("Message").fill("Say something")
+    page.keyboard.press("Enter")
+    expect(page.locator(".text .saying")).to_have_text(["one", "two"])
+    gate.open()
+    expect(page.locator(".text .saying")).to_have_text([re.compile("^(one more|two words)$")])
 
 
 def test_a_failure_keeps_the_text_and_says_what_happened(
@@ -238,6 +269,44 @@ def test_a_graph_is_drawn_and_its_nodes_show_how_far_it_is(
     gate.open()
     expect(page.locator("li.assistant .text")).to_have_text("Roses are red.")
     expect(page.locator("g[data-node=poet]")).to_have_class("done")
+
+
+def judged_twice(session: Any) -> StateGraph:
+    """Build a graph whose one node asks a model twice, and judges both answers."""
+
+    async def poet(state: Any) -> Any:
+        verses = [str(await session.ainstruct("A verse", requirements=[QUIET])) for _ in range(2)]
+        return {"poem": verses}
+
+    graph = StateGraph()
+    graph.add_node("poet", poet)
+    graph.set_entry_point("poet")
+    return graph
+
+
+def test_attempts_of_a_judged_node_are_shown_like_a_chats(
+    serve: Callable[..., Served], show: Callable[..., Page]
+) -> None:
+    gates = Gate(), Gate()
+    answers = [Answer(["LOUD ", gates[0], "WORDS"]), Answer(["quiet ", gates[1], "words"]), "at once"]
+    page = show(serve(judged_twice(start_session("fake", answers=answers))))
+    page.get_by_label("Message").fill("A poem")
+    page.keyboard.press("Enter")
+    answer = page.locator("li.assistant > .text")
+    expect(answer).to_have_text("LOUD")
+    gates[0].open()
+    expect(answer).to_have_text("quiet")
+    gates[1].open()
+    expect(answer.locator(".saying")).to_have_text(["quiet words", "at once"])
+    page.get_by_text("3 attempts").click()
+    first, second, third = page.locator("li.attempt").all()
+    expect(first).to_contain_text("Attempt 1 of poet, given up")
+    expect(first).to_contain_text("failed: in small letters")
+    expect(first.locator(".draft")).to_have_text("LOUD WORDS")
+    expect(second.locator(".who")).to_have_text("Attempt 2 of poet")
+    expect(second.locator(".verdicts")).to_have_text("passed: in small letters")
+    expect(third.locator(".who")).to_have_text("Attempt 1 of poet (2)")
+    expect(third.locator(".verdicts")).to_have_text("passed: in small letters")
 
 
 SNIPPET = """

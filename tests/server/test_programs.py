@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -112,6 +113,57 @@ def test_what_is_no_answer_fails(serve: Callable[..., Served], answer: Any) -> N
     assert serve(program).chat().json()["error"]["code"] == "program_failed"
 
 
+class Odd(BaseException):
+    """What no `except Exception` catches."""
+
+
+def raises(error: BaseException, how: str) -> Any:
+    """Build a program that raises `error`: at once, asynchronously, or as a node of a graph."""
+
+    def program(messages: Any) -> Any:
+        raise error
+
+    async def asynchronous(messages: Any) -> Any:
+        raise error
+
+    async def cancels_itself(messages: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    if how == "graph":
+        graph = StateGraph()
+        graph.add_node("node", asynchronous)
+        graph.set_entry_point("node")
+        return graph
+    return {"sync": program, "async": asynchronous, "itself": cancels_itself}[how]
+
+
+@pytest.mark.parametrize(
+    ("error", "how"),
+    [
+        *[
+            (error, how)
+            for error in (SystemExit(3), asyncio.CancelledError(), Odd())
+            for how in ("sync", "async", "graph")
+        ],
+        (asyncio.CancelledError(), "itself"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_whatever_a_program_raises_is_one_answer_and_the_server_goes_on(
+    serve: Callable[..., Served], error: BaseException, how: str, stream: bool
+) -> None:
+    served = serve(raises(error, how))
+    for answer in (served.chat(stream=stream), served.respond(stream=stream)):
+        said = answer.json()["error"]
+        assert (answer.status_code, said["type"]) == (500, "server_error")
+        assert type(error).__name__ in said["message"]
+    assert served.reaches(running=0)
+
+
 def test_a_mistake_in_a_program_is_not_its_clients(serve: Callable[..., Served]) -> None:
     def program(messages: list[Message]) -> Any:
         return M.instruct("{{ name }}", user_variables={}, await_result=False)
@@ -120,7 +172,6 @@ def test_a_mistake_in_a_program_is_not_its_clients(serve: Callable[..., Served])
 
 
 def test_a_program_that_its_client_leaves_is_stopped(serve: Callable[..., Served]) -> None:
-    import asyncio
     import threading
 
     begun, stopped = threading.Event(), threading.Event()
@@ -148,8 +199,6 @@ def test_one_thunk_may_answer_two_clients(serve: Callable[..., Served]) -> None:
 
 
 def test_a_program_that_takes_too_long_is_given_up(serve: Callable[..., Served]) -> None:
-    import asyncio
-
     async def program(messages: list[Message]) -> str:
         await asyncio.Event().wait()
         return "never"
@@ -283,12 +332,12 @@ def test_it_does_not_listen_publicly_without_a_key(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MELLEA_LIKE_API_KEY", raising=False)
-    assert main(["serve", "fake", "--host", "0.0.0.0"]) == 1
+    assert main(["serve", "fake", "--host", "0.0.0.0"]) == 2
     assert "has no API key" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_one_clear_line(echo: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "fake", "--port", str(echo.socket.getsockname()[1])]) == 1
+    assert main(["serve", "fake", "--port", str(echo.socket.getsockname()[1])]) == 3
     said = capsys.readouterr().err
     assert "cannot listen at 127.0.0.1:" in said
     assert said.count("\n") == 1
@@ -296,7 +345,7 @@ def test_a_port_that_is_taken_is_one_clear_line(echo: Served, capsys: pytest.Cap
 
 def test_an_empty_key_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "keys").write_text("\n")
-    assert main(["serve", "fake", "--api-key-file", str(tmp_path / "keys")]) == 1
+    assert main(["serve", "fake", "--api-key-file", str(tmp_path / "keys")]) == 2
     assert "holds no key" in capsys.readouterr().err
 
 

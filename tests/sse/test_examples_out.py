@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "streaming"
-BACKENDS = ["fake", pytest.param(None, id="embedded", marks=pytest.mark.model)]
-
-
-def run(name: str, backend: str | None) -> str:
-    command = [sys.executable, str(EXAMPLES / name), *(["--backend", backend] if backend else [])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+from example_runs import BACKENDS, run
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_server_sent_events_arrive_are_resumed_and_end(backend: str | None) -> None:
-    text, cut, rest, after = re.split(r"# \d\. [^\n]*\n", run("streaming_sse.py", backend))[1:]
+    text, cut, rest, after = re.split(r"# \d\. [^\n]*\n", run("streaming/streaming_sse.py", backend))[1:]
     assert text.strip()
     numbers = [int(number) for number in re.findall(r"^ *(\d+) \w+ ", cut + rest, re.MULTILINE)]
     assert numbers == list(range(len(numbers)))
@@ -33,6 +21,6 @@ def test_server_sent_events_arrive_are_resumed_and_end(backend: str | None) -> N
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_client_of_a_websocket_stops_an_answer(backend: str | None) -> None:
-    first, second = run("streaming_websocket.py", backend).split("# Now")
+    first, second = run("streaming/streaming_websocket.py", backend).split("# Now")
     assert re.search(r"\n\S.*\n\(finished\)\n", first, re.DOTALL)
     assert second.endswith("\n(cancelled)\n")

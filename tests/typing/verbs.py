@@ -1,10 +1,10 @@
 """What type checkers make of the verbs; checked by mypy, not run."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 from pydantic import BaseModel
 
-from mellea_like import ComputedModelOutputThunk, Message, ModelOutputThunk, start_session
+from mellea_like import ComputedModelOutputThunk, Message, ModelOutputThunk, generative, start_session
 
 
 class Person(BaseModel):
@@ -39,3 +39,22 @@ def synchronous() -> None:
     assert_type(m.chat("x", await_result=False), ModelOutputThunk[Message])
     for delta in m.instruct("x", await_result=False):
         assert_type(delta, str)
+
+
+class Reader:
+    @generative
+    def title(self, text: str) -> str:  # type: ignore[empty-body]
+        """Find a title."""
+
+
+def arguments() -> None:
+    m = start_session("fake")
+    assert_type(m.chat("x", "user", images="cat.png"), Message)
+    assert_type(m.chat("x", format=Person), Message)
+    m.instruct("x", requirements="short", images=b"", icl_examples="as so")
+    m.instruct("x", requirements=(word for word in ("short", "sweet")))
+    m.react("x", tools=len)
+    assert_type(m.transform("x", "y", format=Person), Any)
+    assert_type(Reader().title(m, "x"), str)
+    assert_type(Reader.title(m, Reader(), "x"), str)
+    assert_type(Reader().title.using(requirements="short")(m, text="x"), str)

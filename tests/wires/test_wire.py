@@ -40,6 +40,8 @@ LINES_OPTIONS = [
     ("top_p", 0.9, {"options": {"top_p": 0.9}}),
     ("top_k", 40, {"options": {"top_k": 40}}),
     ("max_new_tokens", 7, {"options": {"num_predict": 7}}),
+    ("context_window", 4096, {"options": {"num_ctx": 4096}}),
+    ("num_ctx", 4096, {"options": {"num_ctx": 4096}}),
     ("seed", 3, {"options": {"seed": 3}}),
     ("stop", "END", {"options": {"stop": ["END"]}}),
     ("logprobs", True, {"logprobs": True}),
@@ -82,7 +84,13 @@ def test_an_option_becomes_its_field_and_nothing_else(wire: Wire, option: str, v
 
 @pytest.mark.parametrize(
     ("wire", "option"),
-    [("openai", "top_k"), ("huggingface", "top_k"), ("huggingface", "thinking"), ("ollama", "tool_choice")],
+    [
+        ("openai", "top_k"),
+        ("openai", "context_window"),
+        ("huggingface", "top_k"),
+        ("huggingface", "thinking"),
+        ("ollama", "tool_choice"),
+    ],
     indirect=["wire"],
 )
 def test_an_option_that_the_provider_does_not_have_is_refused_by_name(wire: Wire, option: str):
@@ -99,7 +107,7 @@ NOT_JSON = [
     ("extra", {("a", "b"): 1}, "keys must be"),
     ("extra", CIRCLE, "Circular"),
     ("extra", {"text": "\ud800"}, "surrogates"),
-    ("temperature", float("inf"), "inf.*type 'float'"),
+    ("extra", {"min_p": float("inf")}, "inf.*Out of range float"),
     ("logprobs", {5}, "type 'set'"),
     ("tools", [{"function": print}], "type builtin_function_or_method"),
 ]
@@ -109,6 +117,16 @@ NOT_JSON = [
 def test_a_value_that_is_not_json_is_refused_by_name(wire: Wire, option: str, value: Any, words: str):
     with pytest.raises(InvalidArgument, match=f"(?s)model option '{option}' is .*{words}"):
         sent(wire, **{option: value})
+    assert wire.server.asked == []
+
+
+@pytest.mark.parametrize("at", ["said", "called"])
+def test_a_message_that_is_no_text_is_refused_by_its_place(wire: Wire, at: str):
+    call = ToolCall(name="look", arguments='{"at": "\ud83d"}', id="1")
+    halves = {"said": Message("user", "Hi \ud83d!"), "called": Message("assistant", "", tool_calls=[call])}
+    place = {"said": 3, "called": 8}[at]
+    with pytest.raises(InvalidArgument, match=rf"Message 1 of the request .* character {place} is '\\ud83d', half"):
+        sent(wire, ask=lambda m: m.act(halves[at]))
     assert wire.server.asked == []
 
 

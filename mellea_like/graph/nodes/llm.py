@@ -8,6 +8,7 @@ from typing import Any
 from ...backends import Backend
 from ...content import Message
 from ...context import SimpleContext
+from ...errors import UnsupportedEventLoop
 from ...options import ModelOption
 from ...parts import text_of
 from ...providers import provider_backend
@@ -64,7 +65,10 @@ async def started(now: Now, start: Callable[[], ModelOutputThunk[Any]]) -> Model
         starting()
 
     try:
-        await now.ask(starting if now.running.synchronous else astarting)
+        try:
+            await now.ask(astarting if now.home.awaits else starting)
+        except UnsupportedEventLoop:  # it was blocked, or ended, just then
+            await now.ask(starting)
     except BaseException:  # a mistake in the call, or a cancellation; both go on as they are
         for thunk in begun:
             await thunk.cancel()

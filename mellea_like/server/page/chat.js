@@ -96,34 +96,83 @@ function following(change) {
   if (atEnd) pane.scrollTop = pane.scrollHeight;
 }
 
+// The node that says something, with the subgraphs that it is in; empty for a model alone.
+const placeOf = (event) => [...(event.ns ?? []), event.node_id ?? ""].join("/");
+const isIn = (place, node) => `${place}/`.startsWith(`${node}/`);
+const generationOf = (event) => `${placeOf(event)} ${event.thunk_id ?? ""}`;
+
 class Answer {
   constructor() {
     this.run = null;
     this.item = addTurn("assistant", "");
     this.textLine = this.item.querySelector(".text");
-    this.pieces = [];
-    this.nodes = new Set();
+    this.sayings = []; // {generation, attempt, place, seq, line}; the attempt is null once a graph's is decided
+    this.given = []; // those of attempts that were given up
     this.attempts = new Map();
+    this.judged = new Map();
     this.stopped = false;
   }
 
-  // What each node of a graph says stands together, though they may speak at once; a model alone is one node.
+  // What each generation says, and each attempt of it, stands together, though they may speak at once.
   get text() {
-    const said = new Map();
-    for (const piece of this.pieces) said.set(piece.node, (said.get(piece.node) ?? "") + piece.text);
-    return [...said.values()].join("\n\n");
+    return this.shown(() => true);
   }
 
-  say(text, event) {
-    this.pieces.push({ text, seq: event.seq, attempt: event.attempt, node: event.node_id });
-    this.nodes.add(event.node_id);
-    const alone = this.nodes.size === 1;
-    following(() => (alone ? this.textLine.append(text) : (this.textLine.textContent = this.text)));
+  shown(wanted) {
+    return this.sayings.filter(wanted).map(({ line }) => line.textContent).join("\n\n");
+  }
+
+  of(event, attempt) {
+    return this.sayings.find((one) => one.generation === generationOf(event) && one.attempt === attempt);
+  }
+
+  say(text, event, attempt = event.attempt) {
+    let saying = this.of(event, attempt);
+    if (!saying) {
+      const line = this.textLine.appendChild(element("span", "saying"));
+      saying = { generation: generationOf(event), attempt, place: placeOf(event), seq: event.seq, line };
+      this.sayings.push(saying);
+    }
+    following(() => saying.line.append(text));
   }
 
   keep(wanted) {
-    this.pieces = this.pieces.filter(wanted);
-    this.textLine.textContent = this.text;
+    this.sayings.filter((saying) => !wanted(saying)).forEach(({ line }) => line.remove());
+    this.sayings = this.sayings.filter(wanted);
+  }
+
+  // What the attempts of a graph's generation have said while none is accepted.
+  drafts(event) {
+    return this.sayings.filter((one) => one.generation === generationOf(event) && one.attempt !== null);
+  }
+
+  // The attempt that a graph's verdict is of, where it does not say: the one that is undecided; null where several are.
+  judging(event) {
+    const drafts = this.drafts(event);
+    if (drafts.length) return drafts.length > 1 ? null : drafts[0].attempt;
+    const rows = [...this.attempts].filter(([key]) => key.startsWith(`${generationOf(event)} `));
+    return 1 + rows.filter(([, row]) => row.matches(".void")).length;
+  }
+
+  // One of them is accepted, and is said again in their place.
+  accept(event) {
+    const [first, ...others] = this.drafts(event);
+    if (!first) return;
+    this.keep((saying) => !others.includes(saying));
+    first.line.textContent = "";
+    first.attempt = null;
+  }
+
+  // The attempt that is the answer; it may have been given up, where none was better.
+  settle(event) {
+    const saying = this.given.find(({ attempt }) => attempt === event.attempt);
+    if (saying) {
+      this.textLine.append(saying.line);
+      this.sayings.push(saying);
+      const row = this.attempt(event, event.attempt);
+      row.querySelector(".who").textContent = `Attempt ${event.attempt}, taken: none was better`;
+    }
+    this.keep(({ attempt }) => attempt === event.attempt);
   }
 
   think(text) {
@@ -137,8 +186,9 @@ class Answer {
   }
 
   // The list of attempts, shown once there is anything to judge.
-  attempt(number) {
-    if (!this.attempts.has(number)) {
+  attempt(event, number) {
+    const key = `${generationOf(event)} ${number}`;
+    if (!this.attempts.has(key)) {
       let box = this.item.querySelector(".attempts");
       if (!box) {
         box = element("details", "attempts");
@@ -146,63 +196,85 @@ class Answer {
         this.item.append(box);
       }
       const row = element("li", "attempt");
-      row.append(element("p", "who", `Attempt ${number}`), element("ul", "verdicts"));
+      row.append(element("p", "who", this.attemptName(event, number)), element("ul", "verdicts"));
       box.querySelector("ul").append(row);
-      this.attempts.set(number, row);
-      box.querySelector("summary").textContent = this.attempts.size > 1 ? `${this.attempts.size} attempts` : "1 attempt";
+      this.attempts.set(key, row);
+      const count = [...this.attempts.keys()].filter((other) => !other.endsWith(" null")).length;
+      box.querySelector("summary").textContent = count ? `${count} attempt${count > 1 ? "s" : ""}` : "Attempts";
     }
-    return this.attempts.get(number);
+    return this.attempts.get(key);
   }
 
-  verdict(number, event) {
+  attemptName(event, number) {
+    const place = placeOf(event);
+    const name = number === null ? "Attempts" : `Attempt ${number}`;
+    if (!place) return name;
+    const known = this.judged.get(place) ?? [];
+    if (!known.includes(event.thunk_id)) this.judged.set(place, [...known, event.thunk_id]);
+    const count = this.judged.get(place).indexOf(event.thunk_id) + 1;
+    return `${name} of ${place}${count > 1 ? ` (${count})` : ""}`;
+  }
+
+  verdict(event, number) {
     const word = event.passed === null ? "unknown" : event.passed ? "passed" : "failed";
     const reason = event.reason ? `: ${event.reason}` : "";
     const line = element("li", event.passed ? "pass" : "fail", `${word}: ${event.requirement}${reason}`);
-    this.attempt(number).querySelector(".verdicts").append(line);
+    this.attempt(event, number).querySelector(".verdicts").append(line);
   }
 
-  void(number, reason, text) {
-    const row = this.attempt(number);
-    if (text) row.append(element("p", "draft", text));
-    row.querySelector(".who").textContent = `Attempt ${number}, given up: ${reason}`;
+  void(event, number) {
+    const [row, saying] = [this.attempt(event, number), this.of(event, number)];
+    if (saying) {
+      row.append(element("p", "draft", saying.line.textContent));
+      this.given.push(saying);
+      this.keep((other) => other !== saying);
+    }
+    row.classList.add("void");
+    row.querySelector(".who").textContent = `${this.attemptName(event, number)}, given up: ${event.reason}`;
   }
 }
 
 const SHOW = {
   delta: (answer, event) => answer.say(event.text, event),
   thinking: (answer, event) => answer.think(event.text),
-  checked: (answer, event) => answer.verdict(event.attempt, event),
-  retried(answer, event) {
-    const text = answer.pieces.filter((piece) => piece.attempt === event.void).map((piece) => piece.text).join("");
-    answer.void(event.void, event.reason, text);
-    answer.keep((piece) => piece.attempt !== event.void);
-  },
+  checked: (answer, event) => answer.verdict(event, event.attempt),
+  retried: (answer, event) => answer.void(event, event.void),
   tool_call: (answer, event) => event.complete && answer.note(`Calls ${event.name}(${event.arguments})`),
   tool_result: (answer, event) => answer.note(`${event.name}: ${event.text}`, !event.ok),
   finished(answer, event) {
-    answer.keep((piece) => piece.attempt === event.attempt);
+    answer.settle(event);
     ended(answer, event);
   },
   failed: (answer, event) => answer.note(event.error, true),
   error: (answer, event) => answer.note(event.error, true),
   cancelled: (answer) => answer.note("Stopped."),
   // a graph's
-  token: (answer, event) => answer.say(event.content, event),
+  token(answer, event) {
+    answer.accept(event);
+    answer.say(event.content, event, null);
+  },
+  draft: (answer, event) => answer.say(event.content, event, event.draft),
   reasoning_token: (answer, event) => answer.think(event.content),
-  validation: (answer, event) => answer.verdict(event.attempt, event),
-  draft_discarded: (answer, event) => answer.void(event.draft, event.reason, ""),
+  validation: (answer, event) => answer.verdict(event, event.draft ?? answer.judging(event)),
+  draft_discarded: (answer, event) => answer.void(event, event.draft),
+  message_complete(answer, event) {
+    const drafts = event.error ? [] : answer.drafts(event); // what was accepted without a word
+    answer.keep((saying) => !drafts.includes(saying));
+  },
   node_start: (answer, event) => mark(event.node_id, "runs"),
   node_complete: (answer, event) => mark(event.node_id, "done"),
   node_error: (answer, event) => mark(event.node_id, event.will_retry ? "runs" : "failed"),
-  node_retry: (answer, event) => answer.keep((piece) => piece.seq < event.discard_from_seq || piece.node !== event.node_id),
+  node_retry(answer, event) {
+    answer.keep((saying) => saying.seq < event.discard_from_seq || !isIn(saying.place, placeOf(event)));
+  },
   custom: (answer, event) => answer.note(JSON.stringify(event.payload)),
   interrupt: (answer, event) => answer.note(`It asks: ${JSON.stringify(event.value)}`),
   execution_complete(answer, event) {
-    const own = graph?.answer && answer.pieces.some((piece) => piece.node === graph.answer);
+    const own = answer.shown(({ place }) => graph?.answer && isIn(place, graph.answer));
     if (!answer.text && event.output != null) {
       answer.say(typeof event.output === "string" ? event.output : JSON.stringify(event.output), event);
     } else if (own) {
-      answer.final = answer.pieces.filter((piece) => piece.node === graph.answer).map((piece) => piece.text).join("");
+      answer.final = own;
     }
     ended(answer, event);
   },
