@@ -17,7 +17,8 @@ from ..errors import GraphInvalid
 from ..home import is_async
 from ..thunk import ModelOutputThunk
 from .events import MessageComplete, MessageStart, Place, Token, text_said
-from .now import Now, Outbox
+from .now import Now
+from .outbox import Outbox
 from .outcomes import Outcome, outcome_of, text_update
 from .state import StateForm
 

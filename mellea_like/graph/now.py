@@ -1,7 +1,6 @@
 """A run, and a node of it at work, as those see them who run inside: what is said goes to the run's log.
 
-Everything is written on the library's loop; what other threads have to say waits in an outbox, which is emptied there
-once for all that is in it.
+Everything is written on the library's loop; what other threads have to say goes through an outbox.
 """
 
 from __future__ import annotations
@@ -9,14 +8,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
-import threading
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, ContextVar
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..backends import Backend
 from ..errors import GraphError, Interrupted
@@ -26,52 +23,11 @@ from ..log import Log
 from ..telemetry import listening
 from .checkpoints import Checkpoint, StateBackend
 from .events import CustomSaid, Namespace, Place
+from .outbox import Outbox
 from .settings import Settings
 from .spec import NodeSpec
 
 R = TypeVar("R")
-
-
-class Outbox:
-    """What other threads have to say to the library's loop: told in order, with one wake-up for much that waits."""
-
-    __slots__ = ("_loop", "_todo", "_woken")
-
-    AT_ONCE: Final = 256
-    """How much is told in one turn of the loop, which has others to serve than the one that says more every moment."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._todo: deque[Callable[[], object]] = deque()
-        self._woken = False
-
-    def post(self, work: Callable[[], object]) -> None:
-        """Have `work` done on the library's loop; from any thread."""
-        self._todo.append(work)
-        if not self._woken:
-            self._woken = True
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def caught_up(self) -> None:
-        """Wait until all that was said so far is told; for whoever says much, on a thread of its own."""
-        told = threading.Event()
-        self.post(told.set)
-        told.wait()
-
-    def empty(self) -> None:
-        """Do what waits now; on the library's loop."""
-        self._tell(len(self._todo))
-
-    def _wake(self) -> None:
-        self._woken = False
-        self._tell(self.AT_ONCE)
-        if self._todo and not self._woken:
-            self._woken = True
-            self._loop.call_soon(self._wake)
-
-    def _tell(self, most: int) -> None:
-        for _ in range(min(most, len(self._todo))):
-            self._todo.popleft()()
 
 
 class Running:
