@@ -8,6 +8,7 @@ registers, then looks again. The log knows nothing of thunks, tasks or backends.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -30,6 +31,9 @@ Waiters: TypeAlias = "dict[asyncio.Future[None] | threading.Lock, asyncio.Abstra
 def _tag(kind: int, attempt: int) -> int:
     return attempt << 2 | kind
 
+
+_SLICE = 0.5
+"""Seconds after which a thread that waits looks up."""
 
 _PLAIN = _tag(_TEXT, 1)
 """Text of the first attempt, which is what a backend's plain strings are."""
@@ -78,6 +82,15 @@ class _Sealed:
     def item(self, i: int) -> Said:
         event = self.events.get(i)
         return self.tape[self.cuts[i] : self.cuts[i + 1]] if event is None else event
+
+
+def _acquired(waiter: threading.Lock, timeout: float | None) -> bool:
+    # In slices: Python sees a Ctrl-C that comes in the last moment before such a wait only after it.
+    until = math.inf if timeout is None else time.monotonic() + timeout
+    while not waiter.acquire(timeout=max(min(until - time.monotonic(), _SLICE), 0)):
+        if time.monotonic() >= until:
+            return False
+    return True
 
 
 class Log:
@@ -322,7 +335,7 @@ class Log:
         try:
             if self.end is not None or (seen is not None and len(self) != seen):
                 return True
-            return waiter.acquire(timeout=-1 if timeout is None else max(timeout, 0))
+            return _acquired(waiter, timeout)
         finally:
             waiters.pop(waiter, None)
             self._waiters.pop(waiter, None)
