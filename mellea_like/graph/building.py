@@ -212,6 +212,16 @@ class StateGraph:
         """Begin at a node; the same as an edge from START."""
         return self.add_edge(START, name)
 
+    def set_conditional_entry_point(
+        self,
+        path: Callable[..., Any],
+        mapping: Mapping[Any, str] | Sequence[str] | None = None,
+        *,
+        default: str | None = None,
+    ) -> Self:
+        """Choose where it begins; the same as conditional edges from START, see `add_conditional_edges`."""
+        return self.add_conditional_edges(START, path, mapping, default=default)
+
     def set_finish_point(self, name: str) -> Self:
         """End after a node; the same as an edge to END. A node without edges ends its path by itself."""
         return self.add_edge(name, END)

@@ -19,7 +19,7 @@ from ..thunk import ModelOutputThunk
 from .events import MessageComplete, MessageStart, Place, Token, text_said
 from .now import Now
 from .outbox import Outbox
-from .outcomes import Outcome, outcome_of, text_update
+from .outcomes import Outcome, joined_update, outcome_of, text_update
 from .state import StateForm
 
 NAMES = ("state", "input", "output", "inputs", "context", "config", "runtime", "writer", "variables", "chat_history")
@@ -126,6 +126,12 @@ def _unknown_parameter(function: Callable[..., Any], name: str, valid: tuple[str
     )
 
 
+async def asked(now: Now, function: Callable[..., Any], begin: Callable[[], Any]) -> Any:
+    """Call a bound function where the run was called from, and await what it returns."""
+    # Said to be asynchronous where the function is, so that its coroutine is made on the loop that awaits it.
+    return await now.ask(partial(_awaited, begin) if is_async(function) else begin)
+
+
 async def called(now: Now, form: StateForm, function: Callable[..., Any], begin: Callable[[], Any]) -> Any:
     """Call a bound function where the run was called from, and return what it gives; of a generator, its outcome."""
     target = function
@@ -134,8 +140,7 @@ async def called(now: Now, form: StateForm, function: Callable[..., Any], begin:
     if inspect.isasyncgenfunction(target):
         return await _generated(now, form, _opened(begin))
     if is_async(target):
-        # Said to be asynchronous, as the function is, so that it runs on the caller's loop.
-        return await now.ask(partial(_awaited, begin))
+        return await asked(now, target, begin)
     result = await now.made(begin)
     if inspect.isgenerator(result) or (isinstance(result, AsyncIterator) and not isinstance(result, ModelOutputThunk)):
         return await _generated(now, form, result)
@@ -239,6 +244,6 @@ async def _merged(now: Now, form: StateForm, others: list[Any], text: str | None
     whole = Outcome()
     for item in others:
         one = await outcome_of(now, form, item)
-        writes = whole.writes + one.writes
-        whole = replace(whole, writes=writes, update=dict(writes) or None, goto=whole.goto + one.goto)
-    return replace(whole, output={"content": text} if text is not None else whole.update)
+        whole = replace(whole, writes=whole.writes + one.writes, goto=whole.goto + one.goto)
+    update = await joined_update(now, form, whole.writes)
+    return replace(whole, update=update, output={"content": text} if text is not None else update)

@@ -52,7 +52,8 @@ class Pending:
     """A node of the step that a run stopped in: what it was given, what it is through with, what it was answered.
 
     `done` is what it came to, None where it has to run again; `answers` are those to its `interrupt`s, in order, and
-    `question` is the one that it waits with, in a list of one. `nested` are the graphs that stopped inside it.
+    `question` is the one that it waits with, in a list of one. `nested` are the graphs that stopped inside it, and
+    `ids` name all questions, its own and theirs.
     """
 
     node: str
@@ -62,6 +63,7 @@ class Pending:
     done: Mapping[str, Any] | None = None
     answers: tuple[Any, ...] = ()
     question: tuple[Any, ...] = ()
+    ids: tuple[str, ...] = ()
     nested: Mapping[str, Checkpoint] = field(default_factory=dict)
 
 
@@ -80,12 +82,32 @@ class Checkpoint:
     input: Any = None
 
     def answered(self, answer: Any) -> Checkpoint | None:
-        """Return the run with its first question, at whatever depth, answered; None where it asks nothing."""
+        """Return the run with its first question, at whatever depth, answered; None where it asks nothing.
+
+        A dict whose keys are all ids of questions answers each of those.
+        """
+        if isinstance(answer, Mapping) and answer and answer.keys() <= self._ids():
+            return self._answered_by_id(answer)
         for i, one in enumerate(self.pending):
             after = _answered(one, answer)
             if after is not None:
                 return replace(self, pending=(*self.pending[:i], after, *self.pending[i + 1 :]))
         return None
+
+    def _ids(self) -> set[str]:
+        return {name for one in self.pending for name in one.ids}
+
+    def _answered_by_id(self, answers: Mapping[str, Any]) -> Checkpoint:
+        return replace(self, pending=tuple(_answered_by_id(one, answers) for one in self.pending))
+
+
+def _answered_by_id(pending: Pending, answers: Mapping[str, Any]) -> Pending:
+    inside = set[str]().union(*(inner._ids() for inner in pending.nested.values()))
+    own = [answers[name] for name in pending.ids if name in answers and name not in inside]
+    if own:  # its own question, or that of a graph which its function called, and which asks in its name
+        return _answered(pending, own[0]) or pending
+    nested = {key: inner._answered_by_id(answers) for key, inner in pending.nested.items()}
+    return replace(pending, nested=nested)
 
 
 def _answered(pending: Pending, answer: Any) -> Pending | None:
@@ -117,7 +139,7 @@ def from_plain(saved: Mapping[str, Any]) -> Checkpoint:
 
 def _pending_from_plain(saved: Mapping[str, Any]) -> Pending:
     named = {name: _restored(value) for name, value in saved.items() if name != "nested"}
-    tuples = {name: tuple(named[name]) for name in ("arg", "triggers", "answers", "question")}
+    tuples = {name: tuple(named[name]) for name in ("arg", "triggers", "answers", "question", "ids")}
     nested = {key: from_plain(inner) for key, inner in saved.get("nested", {}).items()}
     return Pending(**named | tuples, nested=nested)
 

@@ -53,7 +53,8 @@ class Command:
     Args:
         update: As if the node had returned it.
         goto: Where it goes on, besides the node's edges.
-        resume: The answer to `interrupt(…)`; the input of a run that goes on.
+        resume: The answer to `interrupt(…)`; the input of a run that goes on. Where it waits with several questions, it
+            answers the first; a dict of answers by the questions' ids answers them all.
 
     Example:
         ```python

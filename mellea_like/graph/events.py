@@ -279,10 +279,14 @@ class StateUpdate(GraphEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterruptEvent(GraphEvent):
-    """A node waits for somebody: `value` is what it asks. `Command(resume=…)` goes on."""
+    """A node waits for somebody: `value` is what it asks. `Command(resume=…)` goes on.
+
+    `task` is the node's; where a run stops before or after a node, and nobody asks, it is empty.
+    """
 
     type: ClassVar[str] = "interrupt"
 
+    task: str = ""
     id: str = ""
     value: Any = None
 

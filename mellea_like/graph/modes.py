@@ -17,6 +17,7 @@ from .events import (
     CustomSaid,
     ExecutionComplete,
     ExecutionStart,
+    InterruptEvent,
     Namespace,
     NodeComplete,
     NodeError,
@@ -135,10 +136,16 @@ def _failed(event: NodeError) -> dict[str, Any]:
     return {"id": event.task, "name": event.node_id, "error": repr(event.error), "result": None, "interrupts": []}
 
 
+def _asking(event: InterruptEvent) -> dict[str, Any]:
+    asked = [{"value": event.value, "id": event.id}]
+    return {"id": event.task, "name": event.node_id, "error": None, "result": None, "interrupts": asked}
+
+
 TASKS: Mode = {
     NodeStart: lambda event: [_begun(event)],
     NodeComplete: lambda event: [_through(event)],
     NodeError: lambda event: [_failed(event)],
+    InterruptEvent: lambda event: [_asking(event)] if event.task else (),
 }
 """When a node begins and ends, with what it is given and what it came to."""
 
@@ -152,6 +159,7 @@ DEBUG: Mode = {
     NodeStart: lambda event: _debug("task", event, _begun(event)),
     NodeComplete: lambda event: _debug("task_result", event, _through(event)),
     NodeError: lambda event: _debug("task_result", event, _failed(event)),
+    InterruptEvent: lambda event: _debug("task_result", event, _asking(event)) if event.task else (),
     StateUpdate: lambda event: _debug("values", event, {"values": event.state, "next": event.next}),
     CheckpointSaved: lambda event: _debug("checkpoint", event, {"thread_id": event.thread_id, "next": event.next}),
 }

@@ -102,9 +102,17 @@ async def _several(now: Now, form: StateForm, results: list[Any]) -> Outcome:
     whole = Outcome()
     for result in results:
         one = await outcome_of(now, form, result)
-        writes = whole.writes + one.writes
-        whole = replace(whole, writes=writes, update=dict(writes) or None, goto=whole.goto + one.goto)
-    return whole
+        whole = replace(whole, writes=whole.writes + one.writes, goto=whole.goto + one.goto)
+    return replace(whole, update=await joined_update(now, form, whole.writes))
+
+
+async def joined_update(now: Now, form: StateForm, writes: Writes) -> dict[str, Any] | None:
+    """Return what readers see of several writes: of those to one key what they come to together."""
+    if len({name for name, _ in writes}) == len(writes):
+        return dict(writes) or None
+    if form.foreign(name for name, _ in writes):  # a reducer of the user's
+        return await now.ask(form.applied, {}, [(now.spec.name, writes)])
+    return form.applied({}, [(now.spec.name, writes)])
 
 
 async def computed(now: Now, thunk: ModelOutputThunk[Any]) -> Any:

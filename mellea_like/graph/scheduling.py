@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import GraphError, InvalidUpdate, RecursionLimit
-from .calling import bound, known
+from .calling import asked, bound, known
 from .checkpoints import Checkpoint
 from .commands import Send
 from .events import InterruptEvent, Namespace, Place, StateUpdate
@@ -60,6 +60,7 @@ class Level:
         if before is None:
             await level.begin(begin, begin)
             await level.first()
+            level.say_state()
         else:
             level.restore(before)
         await level.go_on()
@@ -95,6 +96,7 @@ class Level:
         if not goto:
             outcome = await self._led_on(Now.aside(self.running, self, begun.node), outcome)
         self.tasks = self.paths.following([(begun, outcome)], step=self.step + 1)
+        await self._keep()
 
     # --- keeping ----------------------------------------------------------------------------------------------------
 
@@ -132,7 +134,6 @@ class Level:
         taken = 0
         while self.tasks:
             if self._stops_before():
-                await self._keep()
                 break
             taken += 1
             if taken > self.running.limit:
@@ -165,14 +166,18 @@ class Level:
                 for name, value in outcome.writes:
                     self.wrote.setdefault(name, []).append(value)
         self.tasks = self.paths.following(through, step=self.step + 1)
-        following = tuple(task.node.name for task in self.tasks)
-        place = replace(self.place, metadata={"step": self.step})
-        self.running.say(StateUpdate(place=place, step=self.step, state=self.state, next=following))
+        self.say_state()
         stops = self.spec.interrupt_after and any(task.node.name in self.spec.interrupt_after for task, _ in through)
         if stops and self.tasks:
             self._stop(None)
         await self._keep()
         return not (stops and self.tasks)
+
+    def say_state(self) -> None:
+        """Say the state, and what comes next."""
+        following = tuple(task.node.name for task in self.tasks)
+        place = replace(self.place, metadata={"step": self.step})
+        self.running.say(StateUpdate(place=place, step=self.step, state=self.state, next=following))
 
     async def _work(self) -> None:
         """Run the tasks of this step that are not through yet; what each comes to is kept in `tasks`."""
@@ -245,7 +250,7 @@ class Level:
                 return replace(outcome, goto=(*outcome.goto, edge.target), exclusive=True)
         goto = list(outcome.goto)
         for branch in self.spec.branching.get(now.spec.name, ()):
-            choice = await now.ask(bound(branch.choose, given, {}))
+            choice = await asked(now, branch.choose, bound(branch.choose, given, {}))
             for one in choice if isinstance(choice, list | tuple) else [choice]:
                 goto += [one] if isinstance(one, Send) else meant(branch, one)
         return replace(outcome, goto=tuple(goto))
@@ -255,7 +260,8 @@ class Level:
         times = self.loops.get(key, 0)
         again = edge.max_iterations is None or times < edge.max_iterations
         if again and edge.loop_condition is not None:
-            again = bool(await now.ask(bound(edge.loop_condition, given, {}, ("state", "output"))))
+            begin = bound(edge.loop_condition, given, {}, ("state", "output"))
+            again = bool(await asked(now, edge.loop_condition, begin))
         self.loops[key] = times + 1 if again else 0
         return again
 

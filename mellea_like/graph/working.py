@@ -47,6 +47,7 @@ class Task:
             # What a graph inside it asks is kept with that graph.
             question=() if asked is NOTHING or self.nested else (asked,),
             # In the order of their numbers, whichever came first: answers go to them in this order.
+            ids=() if done is not None or self.done is None else tuple(event.id for event in self.done.waiting),
             nested=dict(sorted(self.nested.items(), key=_number)) if done is None else {},
             done=None if done is None else done.kept(),
         )
@@ -100,7 +101,7 @@ async def worked(level: Workplace, task: Task, state: Any, inputs: Mapping[str, 
             outcome = await _attempt(level, now)
         except Interrupted as asked:
             name = "/".join((*level.ns, task.id))
-            return Outcome(waiting=(InterruptEvent(place=now.place, id=name, value=asked.value),))
+            return Outcome(waiting=(InterruptEvent(place=now.place, task=task.id, id=name, value=asked.value),))
         except Exception as error:  # the user's code: whatever it raised, the node failed with it
             delay = await _delay(level, spec, attempt, error)
             running.say(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from dataclasses import dataclass
 from datetime import date
@@ -18,7 +19,7 @@ from mellea_like.graph.building import StateGraph
 from mellea_like.graph.checkpoints import Checkpoint, Pending, from_plain, to_plain
 from mellea_like.graph.commands import Command, Interrupt, Send
 from mellea_like.graph.now import interrupt
-from mellea_like.graph.spec import START
+from mellea_like.graph.spec import END, START
 from mellea_like.graph.stores import MemoryBackend, SQLiteBackend
 from mellea_like.roles import AIMessage, HumanMessage
 
@@ -102,6 +103,34 @@ def test_a_run_may_begin_where_its_call_says(store: Any) -> None:
     assert compiled.invoke(Command(update={"seen": ["here"]}, goto="b"), THREAD)["seen"] == ["here", "b", "c"]
     assert compiled.invoke(Command(goto="c"), THREAD)["seen"] == ["here", "b", "c", "c"]
     assert compiled.invoke({}, THREAD)["seen"] == ["here", "b", "c", "c", "a", "b", "c"]
+
+
+async def test_a_run_that_was_stopped_in_its_first_step_goes_on(store: Any) -> None:
+    began, gate = asyncio.Event(), asyncio.Event()
+
+    async def first(state: State) -> State:
+        began.set()
+        await gate.wait()
+        return {"seen": ["first"]}
+
+    graph = StateGraph(Seen)
+    graph.add_node(first)
+    graph.set_entry_point("first")
+    compiled = graph.compile(store)
+    run = compiled.start({"seen": ["in"]}, THREAD)
+    await began.wait()
+    await run.cancel()
+    gate.set()
+    assert await compiled.ainvoke(None, THREAD) == {"seen": ["in", "first"]}
+
+
+def test_an_input_is_kept_also_where_nothing_runs(store: Any) -> None:
+    straight = StateGraph(Seen)
+    straight.add_node("a", lambda state: {"seen": ["a"]})
+    straight.set_conditional_entry_point(lambda state: END if state["seen"][-1] == "skip" else "a")
+    compiled = straight.compile(store)
+    compiled.invoke({"seen": ["skip"]}, THREAD)
+    assert compiled.invoke({"seen": ["go"]}, THREAD)["seen"] == ["skip", "go", "a"]
 
 
 def test_an_answer_goes_where_the_run_waits_and_nowhere_else() -> None:

@@ -15,6 +15,7 @@ from mellea_like.graph.building import StateGraph
 from mellea_like.graph.commands import Command
 from mellea_like.graph.compiled import CompiledGraph
 from mellea_like.graph.now import interrupt
+from mellea_like.graph.spec import START
 from mellea_like.graph.stores import MemoryBackend, SQLiteBackend
 
 State = dict[str, Any]
@@ -134,6 +135,33 @@ def test_two_questions_of_one_subgraph_are_answered_one_after_the_other(store: A
     assert [(asked.value, asked.id) for asked in both] == [("left?", "inner/1:left"), ("right?", "inner/1:right")]
     assert [asked.value for asked in graph.invoke(Command(resume="l"), THREAD)["__interrupt__"]] == ["right?"]
     assert graph.invoke(Command(resume="r"), THREAD) == {"seen": ["before", "l", "r", "after"]}
+
+
+@pytest.mark.parametrize("how", ["a node", "called by a function"])
+def test_several_questions_are_answered_at_once_by_their_ids(store: Any, how: str) -> None:
+    steps = Steps()
+    inner = StateGraph(Seen)
+    for name in ("left", "right"):
+        inner.add_node(name, steps.node(name, asks=True))
+        inner.set_entry_point(name)
+    compiled = inner.compile()
+    graph = StateGraph(Seen)
+    graph.add_node("inner", compiled if how == "a node" else calling(compiled))
+    graph.add_node("beside", steps.node("beside", asks=True))
+    graph.add_parallel_edges(START, ["inner", "beside"])
+    outer = graph.compile(store)
+    answers, state = dict[str, str](), outer.invoke({}, THREAD)
+    while "__interrupt__" in state:
+        answers = {asked.id: asked.value.upper() for asked in state["__interrupt__"]}
+        state = outer.invoke(Command(resume=answers), THREAD)
+    assert state == {"seen": ["LEFT?", "RIGHT?", "BESIDE?"]}
+
+
+def test_a_dict_that_names_no_question_is_an_answer_by_itself(store: Any) -> None:
+    graph = around(Steps(), Steps().graph().compile(), store)
+    graph.invoke({}, THREAD)
+    graph.invoke(Command(resume={"name": "Ana"}), THREAD)
+    assert graph.invoke(Command(resume={}), THREAD)["seen"] == ["before", "one", {"name": "Ana"}, {}, "after"]
 
 
 def test_a_question_is_told_once_and_says_which_subgraph_asks() -> None:

@@ -11,10 +11,12 @@ import pytest
 
 from mellea_like import Answer, FakeBackend, MelleaSession, UnknownName
 from mellea_like.graph.building import StateGraph
+from mellea_like.graph.commands import Command
 from mellea_like.graph.compiled import CompiledGraph
 from mellea_like.graph.events import ExecutionComplete
-from mellea_like.graph.now import get_stream_writer
+from mellea_like.graph.now import get_stream_writer, interrupt
 from mellea_like.graph.spec import END, START
+from mellea_like.graph.stores import MemoryBackend
 from mellea_like.roles import AIMessage, HumanMessage, SystemMessage
 
 
@@ -98,6 +100,41 @@ def test_tasks_show_when_a_node_begins_and_ends() -> None:
     assert begun == {"id": "1:one", "name": "one", "input": {"count": 1, "seen": []}, "triggers": (START,)}
     assert ended["result"] == {"count": 2, "seen": ["one"]}
     assert (ended["id"], ended["error"], ended["interrupts"]) == ("1:one", None, [])
+
+
+def test_tasks_show_that_a_node_asks() -> None:
+    graph = StateGraph()
+    graph.add_node("ask", lambda state: {"who": interrupt("Who?")})
+    graph.set_entry_point("ask")
+    compiled = graph.compile(MemoryBackend(), interrupt_before=["ask"])
+    stopped = list(compiled.stream({}, {"thread_id": "1"}, stream_mode="tasks"))
+    begun, asked = compiled.stream(None, {"thread_id": "1"}, stream_mode="tasks")
+    assert stopped == []
+    assert (begun["id"], asked["id"]) == ("1:ask", "1:ask")
+    assert (asked["result"], asked["interrupts"]) == (None, [{"value": "Who?", "id": "1:ask"}])
+
+
+def test_an_update_of_several_writes_to_one_key_shows_what_they_come_to() -> None:
+    def twice(state: Count) -> Any:
+        yield {"seen": ["one"], "count": 1}
+        yield {"seen": ["two"], "count": 2}
+
+    def commands(state: Count) -> Any:
+        return [Command(update={"seen": ["one"], "count": 1}), Command(update={"seen": ["two"], "count": 2})]
+
+    for node in (twice, commands):
+        graph = StateGraph(Count)
+        graph.add_node("node", node)
+        graph.set_entry_point("node")
+        assert list(graph.compile().stream({})) == [{"node": {"seen": ["one", "two"], "count": 2}}]
+
+
+def test_values_of_a_subgraph_begin_with_its_input() -> None:
+    graph = StateGraph(Count)
+    graph.add_node("sub", counting())
+    graph.set_entry_point("sub")
+    shown = list(graph.compile().stream({"count": 1}, stream_mode="values", subgraphs=True))
+    assert [state["count"] for ns, state in shown if ns == ("sub",)] == [1, 2, 20]
 
 
 def test_debug_shows_steps_with_tasks_and_states() -> None:

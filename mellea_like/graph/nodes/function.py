@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from ...errors import GraphInvalid, unknown_name
 from ...tools import MelleaTool
-from ..calling import bound, called, joined, known
+from ..calling import asked, bound, called, joined, known
 from ..commands import Command, Send
 from ..events import ToolCallComplete, ToolCallStart
 from ..hearing import tell_returned
@@ -130,7 +129,7 @@ async def loop(now: Now, form: StateForm) -> Outcome:
     again = limit is None or times < limit
     if again and wanted is not None:
         given = known(now, form, output=outcome.output)
-        again = bool(await now.ask(bound(wanted, given, {}, positional=("state", "output"))))
+        again = bool(await asked(now, wanted, bound(wanted, given, {}, positional=("state", "output"))))
     if not again:
         now.level.loops.pop(now.spec.name, None)
         return outcome
@@ -147,5 +146,5 @@ async def passthrough(now: Now, form: StateForm) -> Outcome:
         return Outcome(output=joined(now))
     update = {}
     for name, value in wanted.items():
-        update[name] = await now.ask(partial(bound(value, known(now, form), {}))) if callable(value) else value
+        update[name] = await asked(now, value, bound(value, known(now, form), {})) if callable(value) else value
     return writing(form, now.spec.name, update)

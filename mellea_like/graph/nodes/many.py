@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import GraphInvalid, InvalidUpdate
-from ..calling import bound, joined, known
+from ..calling import asked, bound, joined, known
 from ..now import Now
 from ..outcomes import Outcome, writing
 from ..spec import NodeSpec
@@ -49,7 +49,7 @@ async def _items(now: Now, form: StateForm) -> Sequence[Any]:
     if over is None:
         found = joined(now)
     elif callable(over):
-        found = await now.ask(bound(over, known(now, form), {}))
+        found = await asked(now, over, bound(over, known(now, form), {}))
     else:
         found = _at(now, str(over))
     if not isinstance(found, Sequence) or isinstance(found, str):
