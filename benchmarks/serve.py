@@ -156,13 +156,14 @@ def leaving(effort: Effort) -> Iterator[Row]:
 
 
 def memory(effort: Effort, *, seconds: float | None = None) -> Iterator[Row]:
-    """Measure what the server holds more after many streams than after the first."""
+    """Measure what the server holds more after many streams than after the first of their kind."""
+    each = 0.4 if seconds is None else 10.0
     with serving() as server:
         for _ in range(3):
-            asyncio.run(_all(server, 0.4))
+            asyncio.run(_all(server, each))
         first, began, rounds = server.memory(), time.monotonic(), 0
         while (time.monotonic() - began < seconds) if seconds else rounds < effort.size(6):
-            asyncio.run(_all(server, 0.4 if seconds is None else 10))
+            asyncio.run(_all(server, each))
             rounds += 1
         grown = server.memory() - first
     took = f"{(time.monotonic() - began) / 60:.1f} min"
