@@ -196,12 +196,17 @@ async def test_answers_of_several_prompts_come_in_the_order_of_the_calls(greet: 
 
 
 async def test_where_one_of_several_fails_the_others_are_stopped(plain: str, talker: Any) -> None:
+    gate = Gate()
+    failing = FakeBackend(answers=Answer([gate, BackendUnavailable("gone")]))
     calls: Any = [
-        {"prompt_name": plain, "variables": {"name": "A"}, "backend": FakeBackend(answers=BackendUnavailable("gone"))},
+        {"prompt_name": plain, "variables": {"name": "A"}, "backend": failing},
         {"prompt_name": plain, "variables": {"name": "B"}, "backend": talker},
     ]
+    running = asyncio.create_task(execute_prompts_concurrent(calls))
+    assert await asyncio.to_thread(talker.flowing.wait, 10)
+    gate.open()
     with pytest.raises(BackendUnavailable) as caught:
-        await execute_prompts_concurrent(calls)
+        await running
     assert await asyncio.to_thread(talker.is_stopped)
     del caught  # kept until here, with all that its frames keep
 
