@@ -178,16 +178,8 @@ class _Visit:
         else:
             self._outcome.set_result(task.result())
 
-    def _dead_host(self) -> str | None:
-        if self._host.is_closed() or not self._host.is_running():
-            return "has ended"
-        held = self._host in held_up
-        return (
-            "is blocked by a synchronous call (`result()`, `for`, a synchronous verb) on its thread" if held else None
-        )
-
     def _refuse_dead_host(self) -> None:
-        if (why := self._dead_host()) is not None:
+        if (why := _dead(self._host)) is not None:
             raise _host_gone(why)
 
     async def result(self) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, TypeAdapter
@@ -159,14 +160,19 @@ def _plain(value: Any) -> Any:
     return _object_to_plain(value) if isinstance(value, BaseModel) or _is_dataclass(value) else value
 
 
+@lru_cache(maxsize=256)  # a run that is kept writes its objects at every step
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 def _is_dataclass(value: object) -> bool:
     return is_dataclass(value) and not isinstance(value, type)
 
 
 def _object_to_plain(value: Any) -> Any:
-    kind = type(value)
+    kind: Any = type(value)
     try:
-        plain = TypeAdapter(kind).dump_python(value, mode="json")
+        plain = _adapter(kind).dump_python(value, mode="json")
     except (PydanticSchemaGenerationError, PydanticSerializationError):  # a store that writes files says so
         return value
     return {_KIND: "object", "module": kind.__module__, "name": kind.__qualname__, "value": plain}
@@ -197,5 +203,5 @@ def _object_from_plain(saved: Mapping[str, Any]) -> Any:
     for name in saved["name"].split("."):
         found = getattr(found, name, None)
     if isinstance(found, type) and (issubclass(found, BaseModel) or is_dataclass(found)):
-        return TypeAdapter(found).validate_python(saved["value"])
+        return _adapter(found).validate_python(saved["value"])
     return saved["value"]

@@ -42,7 +42,8 @@ def _lines(spec: GraphSpec) -> Iterator[str]:
         yield f"{ids[name]}{begin}{_label(name)}{end}"
     yield "stop((END))"
     for source, target, arrow in _arrows(spec):
-        yield f"{ids[source]} {arrow} {ids[target]}"
+        if target in ids:  # a choice may name no node, which only matters once it is chosen
+            yield f"{ids[source]} {arrow} {ids[target]}"
 
 
 def _arrows(spec: GraphSpec) -> Iterator[tuple[str, str, str]]:
@@ -55,7 +56,7 @@ def _arrows(spec: GraphSpec) -> Iterator[tuple[str, str, str]]:
     for name, node in spec.nodes.items():
         routes, default = spec.routes(name)
         yield from _choices(name, routes, default)
-        yield from ((name, target, "-.->") for target in spec.jumps(name) if target in spec.nodes)
+        yield from ((name, target, "-.->") for target in spec.jumps(name))
         if node.loop_limit is not None:
             yield name, node.loop_exit, _dotted(f"after {node.loop_limit}")
         if not spec.targets(name) and name not in spec.branching:

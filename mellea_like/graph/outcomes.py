@@ -146,9 +146,9 @@ def _said(value: Any) -> Any:
         return [_said(one) for one in value]
     if not isinstance(value, ModelOutputThunk):
         return settled(value)
-    return (
-        value.parsed if isinstance(value.parsed, Message) else AIMessage(value.value or "", tool_calls=value.tool_calls)
-    )
+    if isinstance(value.parsed, Message):
+        return value.parsed
+    return AIMessage(value.value or "", tool_calls=value.tool_calls)
 
 
 def _value(value: Any) -> Any:

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from ..errors import GraphError, Interrupted, NodeFailed, NodeTimeout
 from .checkpoints import Checkpoint, Pending
-from .commands import NOTHING
 from .events import InterruptEvent, Namespace, NodeComplete, NodeError, NodeRetry, NodeStart
 from .hearing import Teller
 from .nodes import WORK
@@ -36,8 +35,8 @@ class Task:
 
     def pending(self) -> Pending:
         """Return what is kept of it, for a run that goes on with this step later."""
-        done = self.done if self.done is not None and not self.done.waiting else None
-        asked = self.done.waiting[0].value if self.done is not None and self.done.waiting else NOTHING
+        waiting = () if self.done is None else self.done.waiting
+        done = None if waiting else self.done
         return Pending(
             node=self.node.name,
             id=self.id,
@@ -45,9 +44,9 @@ class Task:
             triggers=self.triggers,
             answers=self.answers,
             # What a graph inside it asks is kept with that graph.
-            question=() if asked is NOTHING or self.nested else (asked,),
+            question=(waiting[0].value,) if waiting and not self.nested else (),
+            ids=tuple(event.id for event in waiting),
             # In the order of their numbers, whichever came first: answers go to them in this order.
-            ids=() if done is not None or self.done is None else tuple(event.id for event in self.done.waiting),
             nested=dict(sorted(self.nested.items(), key=_number)) if done is None else {},
             done=None if done is None else done.kept(),
         )

@@ -66,7 +66,7 @@ class YamlNode:
     async def __call__(self, state: State) -> Any:
         """Run on a state and return what of it changes."""
         if self._is_done(state):
-            return {}
+            return self._done_before(state)
         if self.form.on_error != "skip":
             return self._update(await self._work(state))
         try:
@@ -74,7 +74,18 @@ class YamlNode:
         except Interrupted:
             raise
         except Exception as error:  # the file says that whatever fails here, tools of the user's too, is passed over
-            return {"errors": [f"{self.name}: {type(error).__name__}: {error}"]}
+            passed = {"errors": [f"{self.name}: {type(error).__name__}: {error}"]}
+            if self.form.type != "router":
+                return passed
+            if self.form.default_route is None:  # it would go nowhere
+                raise
+            return Command(update=passed, goto=self.form.default_route)
+
+    def _done_before(self, state: State) -> Any:
+        """Change nothing; a router goes where the answer that is there leads."""
+        if self.form.type != "router" or self.form.state_key is None:
+            return {}
+        return Command(goto=_route_named(self, state[self.form.state_key], self.form.routes or {}))
 
     @property
     def function(self) -> Callable[[State], Any]:

@@ -47,7 +47,7 @@ async def told(
             else:
                 seen = batch if graph is None else graph.told(batch)
                 seen = [e for e in seen if e.seq > after and (graph is not None or e.attempt == thunk.attempt)]
-                yield [e for e in seen if not (one_call and isinstance(e, ToolCallEvent) and e.index)]
+                yield [e for e in seen if not (isinstance(e, ToolCallEvent) and e.index)] if one_call else seen
 
 
 class Telling:

@@ -246,6 +246,13 @@ def test_a_drawing_shows_where_a_limit_leads() -> None:
     assert 'n3 -.->|"after 2"| n2' in graph.compile().mermaid()
 
 
+def test_a_choice_that_names_no_node_is_not_drawn() -> None:
+    graph = marked("a")
+    graph.add_node("r", lambda state: "on", node_type="router", routes={"on": "a", "off": "nowhere"})
+    graph.set_entry_point("r")
+    assert "nowhere" not in graph.compile().mermaid()
+
+
 def test_a_run_that_goes_round_for_ever_stops_at_its_limit_of_steps() -> None:
     graph = marked("a")
     graph.set_entry_point("a")

@@ -263,6 +263,23 @@ def test_a_router_holds_the_model_to_its_routes(graph: Graph) -> None:
     assert backend.calls[0].schema["enum"] == ["happy", "sad"]
 
 
+def test_a_router_that_has_its_answer_goes_where_it_leads(graph: Graph) -> None:
+    compiled = graph(ROUTER.replace(" DEFAULT", ", skip_if_exists: true"), backend=FakeBackend(answers=[]))
+    assert compiled.invoke({"text": "Hm.", "mood": "sad"})["word"] == "down"
+
+
+@pytest.mark.parametrize("default", [None, "down"])
+def test_a_router_that_fails_is_passed_over_where_it_has_a_default(graph: Graph, default: str | None) -> None:
+    how = ", on_error: skip" + (f", default_route: {default}" if default else "")
+    compiled = graph(ROUTER.replace(" DEFAULT", how), backend=FakeBackend(answers="[no route"))
+    if default is None:
+        with pytest.raises(NodeFailed, match="OutputParseError"):
+            compiled.invoke({"text": "Hm."})
+    else:
+        state = compiled.invoke({"text": "Hm."})
+        assert (state["word"], len(state["errors"])) == ("down", 1)
+
+
 def test_a_router_may_look_at_a_field_of_a_schema(graph: Graph, write: Writer) -> None:  # noqa: F811
     write("tone", "user: '{text}'\nschema: {fields: {tone: {type: str}}}")
     text = ROUTER.replace("prompt: say", "prompt: tone, route_field: tone")
