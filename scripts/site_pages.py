@@ -46,11 +46,11 @@ WHOLE_ROOMS = {"mfuncs": "session.free_functions"}
 """Public names that are a whole room."""
 
 TYPES = {
-    "session.functional": ["Requirements", "OnFailure"],
+    "session.functional": ["OnFailure"],
     "thunk": ["State"],
     "readers": ["EventReader"],
     "partial.structured": ["PartialReader", "ItemReader"],
-    "requirement": ["ValidationFn", "Verdict", "Growing"],
+    "requirement": ["Requirements", "ValidationFn", "Verdict", "Growing"],
     "chunking": ["Chunking"],
     "rules": ["Unit"],
     "samples": ["FinishReason"],
@@ -58,8 +58,7 @@ TYPES = {
     "parts": ["Sayable"],
     "content": ["ImageSource", "Role"],
     "context": ["Turn"],
-    "tools": ["Confirm"],
-    "agent": ["Tools"],
+    "tools": ["Tools", "Confirm"],
     "backends.fake": ["Scripted", "Step"],
     "backends.openai": ["Transport"],
     "prompts.asking": ["PromptName"],

@@ -6,15 +6,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
-
-from pydantic import BaseModel, TypeAdapter
-from pydantic.errors import PydanticSchemaGenerationError
-from pydantic_core import PydanticSerializationError
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..content import Message
-from ..saving import message_from_plain, message_to_plain
 from .commands import Send
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _KIND = "__kind__"
 
@@ -147,6 +145,8 @@ def _pending_from_plain(saved: Mapping[str, Any]) -> Pending:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Message):
+        from ..saving import message_to_plain  # msgspec, which a run that is not kept does not need
+
         return {_KIND: "message", **message_to_plain(value)}
     if isinstance(value, Send):
         return {_KIND: "send", "node": value.node, "arg": _plain(value.arg)}
@@ -157,19 +157,25 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     if isinstance(value, tuple):
         return {_KIND: "tuple", "items": [_plain(inner) for inner in value]}
-    return _object_to_plain(value) if isinstance(value, BaseModel) or _is_dataclass(value) else value
+    return _object_to_plain(value) if _has_fields(type(value)) else value
 
 
 @lru_cache(maxsize=256)  # a run that is kept writes its objects at every step
 def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # 100 ms that a graph without such objects does not need
+
     return TypeAdapter(kind)
 
 
-def _is_dataclass(value: object) -> bool:
-    return is_dataclass(value) and not isinstance(value, type)
+def _has_fields(kind: type[Any]) -> bool:
+    """Whether it is a pydantic model, or a dataclass of either kind."""
+    return is_dataclass(kind) or hasattr(kind, "__pydantic_fields__")
 
 
 def _object_to_plain(value: Any) -> Any:
+    from pydantic.errors import PydanticSchemaGenerationError
+    from pydantic_core import PydanticSerializationError
+
     kind: Any = type(value)
     try:
         plain = _adapter(kind).dump_python(value, mode="json")
@@ -185,6 +191,8 @@ def _restored(value: Any) -> Any:
         return value
     match value.get(_KIND):
         case "message":
+            from ..saving import message_from_plain
+
             return message_from_plain({name: inner for name, inner in value.items() if name != _KIND})
         case "send":
             return Send(value["node"], _restored(value["arg"]))
@@ -202,6 +210,6 @@ def _object_from_plain(saved: Mapping[str, Any]) -> Any:
     found: Any = sys.modules.get(saved["module"])
     for name in saved["name"].split("."):
         found = getattr(found, name, None)
-    if isinstance(found, type) and (issubclass(found, BaseModel) or is_dataclass(found)):
+    if isinstance(found, type) and _has_fields(found):
         return _adapter(found).validate_python(saved["value"])
     return saved["value"]
